@@ -8,7 +8,7 @@
 //! - [`policy`]: the networks;
 //! - [`random`]: random numbers as a function of where they are used;
 //! - [`engine`]: running an episode;
-//! - [`loss`]: what training minimises, and how;
+//! - [`loss`], [`optimizer`], [`learner`]: what training minimises, and how;
 //! - [`config`], [`training`], [`evaluation`], [`checkpoint`]: a training run from start to end;
 //! - [`golden`], [`bench`]: comparison with reference tensors, and timing;
 //! - [`device`], [`host_tensor`], [`error`]: what all of them share.
@@ -27,7 +27,9 @@ pub mod error;
 pub mod evaluation;
 pub mod golden;
 pub mod host_tensor;
+pub mod learner;
 pub mod loss;
+pub mod optimizer;
 pub mod policy;
 pub mod random;
 pub mod tasks;

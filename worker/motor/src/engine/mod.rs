@@ -5,7 +5,7 @@ mod reference;
 use std::fmt;
 use std::str::FromStr;
 
-pub use reference::{Details, NoiseSource, Recording, Rollout, roll_out};
+pub use reference::{Details, EpisodeRun, NoiseSource, Recording, Rollout, roll_out};
 use serde::{Deserialize, Serialize};
 
 /// Which program runs the episodes.

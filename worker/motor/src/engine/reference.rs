@@ -1,11 +1,13 @@
 //! The reference engine: episodes as tensor operations, gradients by libtorch's autograd.
 
+use std::ops::Range;
+
 use tch::Tensor;
 
 use crate::arm::{ArmState, Effector};
 use crate::device::Numerics;
 use crate::environment::{Episode, OBSERVATIONS, feedback};
-use crate::policy::{LeakyPolicy, LeakyState, UnitNoise};
+use crate::policy::{LeakyPolicy, LeakyState, RunningPolicy, UnitNoise};
 use crate::random::{Purpose, Stream};
 
 /// How much of an episode is kept.
@@ -47,37 +49,35 @@ pub struct Details {
 /// Where an episode's noise comes from.
 ///
 /// The draws of a row depend on its number and on nothing else, so that rows can be run in any grouping.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct NoiseSource {
     pub seed: u64,
     pub batch: u64,
     pub hidden: Purpose,
     pub input: Purpose,
-    /// Number of the episode's first row.
-    pub first_row: usize,
+    /// Numbers of the episode's rows, in stretches.
+    pub rows: Vec<Range<usize>>,
 }
 
 impl NoiseSource {
     /// Draws for the steps `start .. start + count`.
-    pub fn draw(
-        &self,
-        start: usize,
-        count: usize,
-        rows: usize,
-        hidden: usize,
-        numerics: Numerics,
-    ) -> UnitNoise {
+    pub fn draw(&self, start: usize, count: usize, hidden: usize, numerics: Numerics) -> UnitNoise {
         let inputs = (OBSERVATIONS.known + OBSERVATIONS.feedback) as usize;
+        let rows: usize = self.rows.iter().map(ExactSizeIterator::len).sum();
         let draw = |purpose, width: usize| {
             let mut values = vec![0.0_f32; count * rows * width];
-            for (step, values) in (start..).zip(values.chunks_exact_mut(rows * width)) {
+            for (step, mut rest) in (start..).zip(values.chunks_exact_mut(rows * width)) {
                 let stream = Stream {
                     seed: self.seed,
                     purpose,
                     batch: self.batch,
                     step: step as u32,
                 };
-                stream.fill_normal((self.first_row * width) as u32, values);
+                for stretch in &self.rows {
+                    let (values, later) = rest.split_at_mut(stretch.len() * width);
+                    stream.fill_normal((stretch.start * width) as u32, values);
+                    rest = later;
+                }
             }
             numerics.tensor(&values, &[count, rows, width].map(|n| n as i64))
         };
@@ -91,7 +91,7 @@ impl NoiseSource {
 /// Steps whose known inputs go through the input matrix as one product.
 const STEPS_PER_BLOCK: usize = 32;
 
-/// Runs an episode from the start posture, closed loop: observation, network, arm, T times.
+/// Runs a whole episode.
 ///
 /// Records the graph for a backward pass unless gradients are switched off around it. Without `noise` the network
 /// is silent.
@@ -103,25 +103,86 @@ pub fn roll_out(
     recording: Recording,
     numerics: Numerics,
 ) -> Rollout {
-    let rows = episode.rows();
-    let network = policy.prepare();
-    let mut arm = effector.start(rows as i64);
-    let mut units = network.start(rows as i64);
-    let mut tape = Tape::new(recording, &arm, &units);
-    let mut drives = Vec::new();
-    for step in 0..episode.longest() {
-        if step % STEPS_PER_BLOCK == 0 {
-            let count = STEPS_PER_BLOCK.min(episode.longest() - step);
-            let noise = noise.map(|source| source.draw(step, count, rows, policy.config().hidden, numerics));
-            let known = episode.known.narrow(0, step as i64, count as i64);
-            drives = network.drive(&known, noise.as_ref()).unbind(0);
-        }
-        units = network.step(&units, &drives[step % STEPS_PER_BLOCK], &feedback(&arm));
-        let action = network.action(&units.h);
-        arm = effector.step(&arm, &action, None);
-        tape.record(&arm, &units, action);
+    let mut run = EpisodeRun::new(effector, policy, episode, noise, recording, numerics);
+    while !run.is_done() {
+        run.step();
     }
-    tape.finish(episode)
+    run.finish()
+}
+
+/// An episode being run from the start posture, closed loop: observation, network, arm, T times.
+pub struct EpisodeRun<'a> {
+    effector: &'a Effector,
+    episode: &'a Episode,
+    noise: Option<&'a NoiseSource>,
+    numerics: Numerics,
+    network: RunningPolicy,
+    hidden: usize,
+    step: usize,
+    arm: ArmState,
+    units: LeakyState,
+    /// Inputs to the units that are known beforehand, for the present block of steps.
+    drives: Vec<Tensor>,
+    tape: Tape,
+}
+
+impl<'a> EpisodeRun<'a> {
+    pub fn new(
+        effector: &'a Effector,
+        policy: &LeakyPolicy,
+        episode: &'a Episode,
+        noise: Option<&'a NoiseSource>,
+        recording: Recording,
+        numerics: Numerics,
+    ) -> Self {
+        let network = policy.prepare();
+        let arm = effector.start(episode.rows() as i64);
+        let units = network.start(episode.rows() as i64);
+        let tape = Tape::new(recording, &arm, &units);
+        let hidden = policy.config().hidden;
+        Self {
+            effector,
+            episode,
+            noise,
+            numerics,
+            network,
+            hidden,
+            step: 0,
+            arm,
+            units,
+            drives: vec![],
+            tape,
+        }
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.step >= self.episode.longest()
+    }
+
+    pub fn step(&mut self) {
+        if self.step.is_multiple_of(STEPS_PER_BLOCK) {
+            self.drives = self.drives_of_block();
+        }
+        let drive = &self.drives[self.step % STEPS_PER_BLOCK];
+        self.units = self.network.step(&self.units, drive, &feedback(&self.arm));
+        let action = self.network.action(&self.units.h);
+        self.arm = self.effector.step(&self.arm, &action, None);
+        self.tape.record(&self.arm, &self.units, action);
+        self.step += 1;
+    }
+
+    fn drives_of_block(&self) -> Vec<Tensor> {
+        let count = STEPS_PER_BLOCK.min(self.episode.longest() - self.step);
+        let noise = self
+            .noise
+            .map(|source| source.draw(self.step, count, self.hidden, self.numerics));
+        let known = self.episode.known.narrow(0, self.step as i64, count as i64);
+        self.network.drive(&known, noise.as_ref()).unbind(0)
+    }
+
+    pub fn finish(self) -> Rollout {
+        self.tape.finish(self.episode)
+    }
 }
 
 /// What has been recorded so far, a tensor for each step.
