@@ -121,13 +121,7 @@ impl Trainer {
         let trial = Trial::new(conditions)
             .unwrap_or_else(|error| unreachable!("conditions are drawn from those there are: {error}"));
         let episode = Episode::new(std::slice::from_ref(&trial), self.learner.numerics);
-        let noise = NoiseSource {
-            seed: self.config.seed,
-            batch,
-            hidden: Purpose::HiddenNoise,
-            input: Purpose::InputNoise,
-            rows: vec![0..trial.rows()],
-        };
+        let noise = NoiseSource::training(self.config.seed, batch, trial.rows());
         let rollout = self.learner.roll_out(&episode, Some(&noise));
         match self.learner.learn(&rollout, &episode.goal) {
             Ok((losses, grad_norm)) => {

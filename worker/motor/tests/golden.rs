@@ -12,11 +12,13 @@ fn compare_all(precision: Precision) {
     set_intra_op_threads(1);
     let own = || Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let dir = std::env::var_os("MOTIF_GOLDEN_DIR").map_or_else(own, PathBuf::from);
-    let only: Option<Vec<String>> =
-        std::env::var("MOTIF_GOLDEN_ONLY").ok().map(|names| names.split(',').map(str::to_owned).collect());
+    let only: Option<Vec<String>> = std::env::var("MOTIF_GOLDEN_ONLY")
+        .ok()
+        .map(|names| names.split(',').map(str::to_owned).collect());
     let print = |line: &golden::Line| {
         let verdict = if line.passed { "ok" } else { "FAILED" };
-        let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1e}"));
+        let number =
+            |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1e}"));
         println!(
             "{:16} {precision} {:18} {:9} {:7} {verdict:6} {}",
             line.file,
@@ -27,8 +29,14 @@ fn compare_all(precision: Precision) {
         );
     };
     let mut on_line = print;
-    let report = golden::run(&dir, only.as_deref(), Numerics::cpu(precision), Engine::Reference, &mut on_line)
-        .expect("the folder can be listed");
+    let report = golden::run(
+        &dir,
+        only.as_deref(),
+        Numerics::cpu(precision),
+        Engine::Reference,
+        &mut on_line,
+    )
+    .expect("the folder can be listed");
     assert!(report.passed());
 }
 

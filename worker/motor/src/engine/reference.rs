@@ -60,6 +60,17 @@ pub struct NoiseSource {
 }
 
 impl NoiseSource {
+    /// The noise of a training batch of `rows` trials.
+    pub fn training(seed: u64, batch: u64, rows: usize) -> Self {
+        Self {
+            seed,
+            batch,
+            hidden: Purpose::HiddenNoise,
+            input: Purpose::InputNoise,
+            rows: std::iter::once(0..rows).collect(),
+        }
+    }
+
     /// Draws for the steps `start .. start + count`.
     pub fn draw(&self, start: usize, count: usize, hidden: usize, numerics: Numerics) -> UnitNoise {
         let inputs = (OBSERVATIONS.known + OBSERVATIONS.feedback) as usize;

@@ -9,20 +9,26 @@ use crate::arm::{ArmState, Effector, GeometryState, JointState, Loads};
 use crate::device::Numerics;
 
 /// `arm_rollout`: every state of a batch driven by given excitations.
-pub(super) fn open_loop(file: &GoldenFile, numerics: Numerics, comparison: &mut Comparison) -> Result<(), FileError> {
+pub(super) fn open_loop(
+    file: &GoldenFile,
+    numerics: Numerics,
+    comparison: &mut Comparison,
+) -> Result<(), FileError> {
     let _no_grad = tch::no_grad_guard();
     let effector = Effector::new(numerics);
     let (excitation, [_, rows, _]) = file.input_of::<3>("excitation", numerics)?;
     let joint = file.input("joint", numerics)?;
-    let states = drive(&effector, effector.start_from(joint_state(&joint.get(0))), &excitation, None);
+    let states = drive(
+        &effector,
+        effector.start_from(joint_state(&joint.get(0))),
+        &excitation,
+        None,
+    );
     let sequence = |quantity: &dyn Fn(&ArmState) -> Tensor| {
         Tensor::stack(&states.iter().map(quantity).collect::<Vec<_>>(), 0)
     };
     let muscle = sequence(&|state| effector.muscle.table(&state.muscle));
-    let mut compare = |name: &str, ours: &Tensor| -> Result<(), FileError> {
-        comparison.tensor(Quantity::OpenLoop, name, ours, &file.reference(name)?);
-        Ok(())
-    };
+    let mut compare = |name: &str, ours: &Tensor| comparison.stored(Quantity::OpenLoop, file, name, ours);
     compare("joint", &sequence(&|state| joint_row(state)))?;
     compare("cartesian", &sequence(&|state| cartesian(&effector, state)))?;
     // Some quantities are stored for the first trials only, others for the last.
@@ -37,7 +43,10 @@ pub(super) fn open_loop(file: &GoldenFile, numerics: Numerics, comparison: &mut 
         if file.has(name) {
             let (_, [_, stored, _]) = file.input_of::<3>(name, numerics)?;
             let stored = stored.min(rows);
-            compare(name, &muscle.narrow(1, rows - stored, stored).select(2, row_of_table))?;
+            compare(
+                name,
+                &muscle.narrow(1, rows - stored, stored).select(2, row_of_table),
+            )?;
         }
     }
     Ok(())
@@ -55,17 +64,26 @@ pub(super) fn loads_gradients_curves(
     curves(file, &effector, numerics, comparison)
 }
 
-fn loads(file: &GoldenFile, effector: &Effector, numerics: Numerics, comparison: &mut Comparison) -> Result<(), FileError> {
+fn loads(
+    file: &GoldenFile,
+    effector: &Effector,
+    numerics: Numerics,
+    comparison: &mut Comparison,
+) -> Result<(), FileError> {
     let loads = Loads {
         joint_torque: file.input("loads/joint_load", numerics)?,
         endpoint_force: file.input("loads/endpoint_load", numerics)?,
     };
     let joint = file.input("loads/joint", numerics)?;
     let start = effector.start_from(joint_state(&joint.get(0)));
-    let states = drive(effector, start, &file.input("loads/excitation", numerics)?, Some(&loads));
+    let states = drive(
+        effector,
+        start,
+        &file.input("loads/excitation", numerics)?,
+        Some(&loads),
+    );
     let ours = Tensor::stack(&states.iter().map(joint_row).collect::<Vec<_>>(), 0);
-    comparison.tensor(Quantity::OpenLoop, "loads/joint", &ours, &file.reference("loads/joint")?);
-    Ok(())
+    comparison.stored(Quantity::OpenLoop, file, "loads/joint", &ours)
 }
 
 /// Gradients of a weighted sum of fingertips, activations, fibre lengths (m) and speeds (m/s) over all steps with
@@ -80,7 +98,12 @@ fn gradients(
     let joint0 = input("joint0")?.set_requires_grad(true);
     let excitation = input("excitation")?.set_requires_grad(true);
     let [w_xy, w_activation, w_muscle] = [input("w_xy")?, input("w_activation")?, input("w_muscle")?];
-    let states = drive(effector, effector.start_from(joint_state(&joint0)), &excitation, None);
+    let states = drive(
+        effector,
+        effector.start_from(joint_state(&joint0)),
+        &excitation,
+        None,
+    );
     let total = |tensor: Tensor| tensor.sum(None::<tch::Kind>);
     let value_of_step = |(step, state): (i64, &ArmState)| {
         let fibres = effector.muscle.table(&state.muscle).narrow(1, 1, 2);
@@ -91,18 +114,30 @@ fn gradients(
     let value: Tensor = (0..).zip(&states).map(value_of_step).sum();
     let slopes = Tensor::run_backward(&[&value], &[&excitation, &joint0], false, false);
     let last = states.last().map(joint_row).unwrap_or_default();
-    let reference = |name: &str| file.reference(&format!("grad/{name}"));
-    comparison.number(Quantity::Gradient, "grad/value", value.double_value(&[]), &reference("value")?);
-    comparison.tensor(Quantity::OpenLoop, "grad/final_joint", &last, &reference("final_joint")?);
-    comparison.tensor(Quantity::Gradient, "grad/d_excitation", &slopes[0], &reference("d_excitation")?);
-    comparison.tensor(Quantity::Gradient, "grad/d_joint0", &slopes[1], &reference("d_joint0")?);
-    Ok(())
+    comparison.stored(Quantity::Gradient, file, "grad/value", &value.reshape([1]))?;
+    comparison.stored(Quantity::OpenLoop, file, "grad/final_joint", &last)?;
+    comparison.stored(Quantity::Gradient, file, "grad/d_excitation", &slopes[0])?;
+    comparison.stored(Quantity::Gradient, file, "grad/d_joint0", &slopes[1])
 }
 
 /// The muscle law and the slopes of its force.
-fn curves(file: &GoldenFile, effector: &Effector, numerics: Numerics, comparison: &mut Comparison) -> Result<(), FileError> {
-    let input = |name: &str| Ok::<_, FileError>(file.input(&format!("curves/{name}"), numerics)?.set_requires_grad(true));
-    let [activation, length, velocity] = [input("activation_in")?, input("path_length")?, input("path_velocity")?];
+fn curves(
+    file: &GoldenFile,
+    effector: &Effector,
+    numerics: Numerics,
+    comparison: &mut Comparison,
+) -> Result<(), FileError> {
+    let input = |name: &str| {
+        Ok::<_, FileError>(
+            file.input(&format!("curves/{name}"), numerics)?
+                .set_requires_grad(true),
+        )
+    };
+    let [activation, length, velocity] = [
+        input("activation_in")?,
+        input("path_length")?,
+        input("path_velocity")?,
+    ];
     let geometry = GeometryState {
         deviation: numerics.zeros(&[length.size()[0], 2]),
         length: length.shallow_clone(),
@@ -111,11 +146,8 @@ fn curves(file: &GoldenFile, effector: &Effector, numerics: Numerics, comparison
     let state = effector.muscle.state(activation.clamp(0.0, 1.0), &geometry);
     let force = state.force.sum(None::<tch::Kind>);
     let slopes = Tensor::run_backward(&[&force], &[&length, &velocity, &activation], false, false);
-    let mut compare = |name: &str, ours: &Tensor| -> Result<(), FileError> {
-        let name = format!("curves/{name}");
-        comparison.tensor(Quantity::Curve, &name, ours, &file.reference(&name)?);
-        Ok(())
-    };
+    let mut compare =
+        |name: &str, ours: &Tensor| comparison.stored(Quantity::Curve, file, &format!("curves/{name}"), ours);
     compare("muscle", &effector.muscle.table(&state))?;
     compare("dforce_dlength", &slopes[0])?;
     compare("dforce_dvelocity", &slopes[1])?;
@@ -133,7 +165,10 @@ fn drive(effector: &Effector, start: ArmState, excitation: &Tensor, loads: Optio
 }
 
 fn joint_state(row: &Tensor) -> JointState {
-    JointState { angle: row.narrow(1, 0, 2), velocity: row.narrow(1, 2, 2) }
+    JointState {
+        angle: row.narrow(1, 0, 2),
+        velocity: row.narrow(1, 2, 2),
+    }
 }
 
 fn joint_row(state: &ArmState) -> Tensor {
@@ -141,7 +176,9 @@ fn joint_row(state: &ArmState) -> Tensor {
 }
 
 fn cartesian(effector: &Effector, state: &ArmState) -> Tensor {
-    let velocity = effector.skeleton.fingertip_velocity(&state.pose, &state.joint.velocity);
+    let velocity = effector
+        .skeleton
+        .fingertip_velocity(&state.pose, &state.joint.velocity);
     Tensor::cat(&[&state.fingertip, &velocity], 1)
 }
 

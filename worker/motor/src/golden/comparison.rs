@@ -5,7 +5,8 @@ use std::fmt;
 
 use tch::{Kind, Tensor};
 
-use super::Line;
+use super::file::GoldenFile;
+use super::{FileError, Line};
 use crate::device::Precision;
 
 /// Kinds of quantities, which differ in how far single precision carries.
@@ -95,7 +96,10 @@ struct Outcome {
 
 impl Comparison {
     pub(super) fn new(precision: Precision) -> Self {
-        Self { precision, kinds: BTreeMap::new() }
+        Self {
+            precision,
+            kinds: BTreeMap::new(),
+        }
     }
 
     pub(super) fn precision(&self) -> Precision {
@@ -108,18 +112,35 @@ impl Comparison {
         let (error, remark) = if ours.size() == reference.size() {
             relative_error(ours, reference)
         } else {
-            (f64::INFINITY, format!(": shape {:?}, reference {:?}", ours.size(), reference.size()))
+            (
+                f64::INFINITY,
+                format!(": shape {:?}, reference {:?}", ours.size(), reference.size()),
+            )
         };
         self.add(quantity, name, error, limit, remark);
     }
 
-    /// Compares a number with a one-element reference.
-    pub(super) fn number(&mut self, quantity: Quantity, name: &str, ours: f64, reference: &Tensor) {
-        self.tensor(quantity, name, &Tensor::from_slice(&[ours]), &reference.reshape([-1]));
+    /// Compares with what the file stores under a name, if it does.
+    pub(super) fn stored(
+        &mut self,
+        quantity: Quantity,
+        file: &GoldenFile,
+        name: &str,
+        ours: &Tensor,
+    ) -> Result<(), FileError> {
+        if file.has(name) {
+            self.tensor(quantity, name, ours, &file.reference(name)?);
+        }
+        Ok(())
     }
 
     fn add(&mut self, quantity: Quantity, name: &str, error: f64, limit: f64, remark: String) {
-        let outcome = Outcome { tensor: name.to_owned(), error, limit, remark };
+        let outcome = Outcome {
+            tensor: name.to_owned(),
+            error,
+            limit,
+            remark,
+        };
         self.kinds.entry(quantity).or_default().push(outcome);
     }
 
@@ -190,7 +211,10 @@ mod tests {
     #[test]
     fn what_is_not_a_number_or_has_another_shape_fails() {
         let reference = Tensor::from_slice(&[1.0, 2.0]);
-        for ours in [Tensor::from_slice(&[1.0, f64::NAN]), Tensor::from_slice(&[1.0, 2.0, 3.0])] {
+        for ours in [
+            Tensor::from_slice(&[1.0, f64::NAN]),
+            Tensor::from_slice(&[1.0, 2.0, 3.0]),
+        ] {
             let mut comparison = Comparison::new(Precision::F64);
             comparison.tensor(Quantity::Loss, "x", &ours, &reference);
             let lines = comparison.into_lines("file");

@@ -1,6 +1,7 @@
 //! A file of reference tensors: what it holds, under which conditions.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use tch::{Kind, Tensor};
@@ -15,17 +16,30 @@ pub(super) struct GoldenFile {
     pub(super) name: String,
     tensors: TensorTable,
     metadata: BTreeMap<String, String>,
+    /// Tensors that somebody asked for.
+    used: RefCell<BTreeSet<String>>,
 }
 
 impl GoldenFile {
     pub(super) fn read(dir: &Path, name: &str) -> Result<Self, FileError> {
         let bytes = std::fs::read(dir.join(format!("{name}.safetensors")))?;
         let (tensors, metadata) = host_tensor::decode(&bytes)?;
-        Ok(Self { name: name.to_owned(), tensors, metadata })
+        Ok(Self {
+            name: name.to_owned(),
+            tensors,
+            metadata,
+            used: RefCell::default(),
+        })
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
+    }
+
+    /// Tensors that nobody has asked for.
+    pub(super) fn unused(&self) -> Vec<&str> {
+        let used = self.used.borrow();
+        self.names().filter(|name| !used.contains(*name)).collect()
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
@@ -34,21 +48,35 @@ impl GoldenFile {
 
     /// A reference as it is stored.
     pub(super) fn reference(&self, name: &str) -> Result<Tensor, FileError> {
-        let stored = self.tensors.get(name).ok_or_else(|| FileError::MissingTensor(name.to_owned()))?;
+        let stored = self
+            .tensors
+            .get(name)
+            .ok_or_else(|| FileError::MissingTensor(name.to_owned()))?;
+        self.used.borrow_mut().insert(name.to_owned());
         Ok(stored.to_tensor())
     }
 
     /// A tensor to compute with.
     pub(super) fn input(&self, name: &str, numerics: Numerics) -> Result<Tensor, FileError> {
-        Ok(self.reference(name)?.to_kind(numerics.kind()).to_device(numerics.device()))
+        Ok(self
+            .reference(name)?
+            .to_kind(numerics.kind())
+            .to_device(numerics.device()))
     }
 
     /// A tensor to compute with, of a given number of dimensions.
-    pub(super) fn input_of<const N: usize>(&self, name: &str, numerics: Numerics) -> Result<(Tensor, [i64; N]), FileError> {
+    pub(super) fn input_of<const N: usize>(
+        &self,
+        name: &str,
+        numerics: Numerics,
+    ) -> Result<(Tensor, [i64; N]), FileError> {
         let tensor = self.input(name, numerics)?;
         match <[i64; N]>::try_from(tensor.size()) {
             Ok(size) => Ok((tensor, size)),
-            Err(shape) => Err(FileError::Shape { name: name.to_owned(), shape }),
+            Err(shape) => Err(FileError::Shape {
+                name: name.to_owned(),
+                shape,
+            }),
         }
     }
 
@@ -58,19 +86,29 @@ impl GoldenFile {
     }
 
     pub(super) fn metadata(&self, key: &str) -> Result<&str, FileError> {
-        self.metadata.get(key).map(String::as_str).ok_or_else(|| FileError::MissingMetadata(key.to_owned()))
+        self.metadata
+            .get(key)
+            .map(String::as_str)
+            .ok_or_else(|| FileError::MissingMetadata(key.to_owned()))
     }
 
     /// A metadata entry that is written as a Python literal.
     pub(super) fn literal<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<T, FileError> {
         let value = self.metadata(key)?;
         let understood = serde_json::from_str(&python_to_json(value));
-        understood.map_err(|_| FileError::Metadata { key: key.to_owned(), value: value.to_owned() })
+        understood.map_err(|_| FileError::Metadata {
+            key: key.to_owned(),
+            value: value.to_owned(),
+        })
     }
 
     /// The same, with a value for files that do not say.
     fn literal_or<T: serde::de::DeserializeOwned>(&self, key: &str, otherwise: T) -> Result<T, FileError> {
-        if self.metadata.contains_key(key) { self.literal(key) } else { Ok(otherwise) }
+        if self.metadata.contains_key(key) {
+            self.literal(key)
+        } else {
+            Ok(otherwise)
+        }
     }
 
     /// Task, mode, speed, delay and directions of a closed-loop file.
@@ -114,8 +152,10 @@ impl GoldenFile {
         };
         let known = |name: &str| serde_json::from_value::<Activation>(name.into()).ok();
         match self.metadata.get("activation") {
-            Some(name) => known(name)
-                .ok_or_else(|| FileError::Metadata { key: "activation".to_owned(), value: name.clone() }),
+            Some(name) => known(name).ok_or_else(|| FileError::Metadata {
+                key: "activation".to_owned(),
+                value: name.clone(),
+            }),
             None => Ok(from_name().and_then(known).unwrap_or(Activation::Softplus)),
         }
     }
@@ -123,7 +163,10 @@ impl GoldenFile {
     /// Integers of an I64 tensor.
     pub(super) fn integers(&self, name: &str) -> Result<Vec<usize>, FileError> {
         let tensor = self.reference(name)?;
-        let shape = || FileError::Shape { name: name.to_owned(), shape: tensor.size() };
+        let shape = || FileError::Shape {
+            name: name.to_owned(),
+            shape: tensor.size(),
+        };
         if tensor.kind() != Kind::Int64 {
             return Err(shape());
         }
@@ -136,5 +179,7 @@ impl GoldenFile {
 /// Rewrites a Python literal of numbers, strings without quotes in them, booleans, lists and tuples as JSON.
 fn python_to_json(literal: &str) -> String {
     let json = literal.replace('(', "[").replace(')', "]").replace('\'', "\"");
-    json.replace("True", "true").replace("False", "false").replace("None", "null")
+    json.replace("True", "true")
+        .replace("False", "false")
+        .replace("None", "null")
 }

@@ -1,7 +1,8 @@
 //! Comparison with reference tensors made by another program.
 //!
 //! A folder holds safetensors files; each file's tensors and metadata say what is to be computed and what came
-//! out elsewhere. Nothing here knows particular files: sizes, conditions and constants are read from them.
+//! out elsewhere. Nothing here knows particular files: sizes, conditions and constants are read from them, results
+//! are compared where a file holds them, and a tensor that nothing here understands is a failure.
 //!
 //! - `comparison`: relative errors, their kinds and limits;
 //! - `file`: a file's tensors and conditions;
@@ -18,8 +19,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-pub use self::comparison::Quantity;
 use self::comparison::Comparison;
+pub use self::comparison::Quantity;
 use self::file::GoldenFile;
 use crate::device::{Numerics, Precision};
 use crate::engine::Engine;
@@ -76,6 +77,8 @@ enum FileError {
     Format(#[from] FormatError),
     #[error("lacks tensor `{0}`")]
     MissingTensor(String),
+    #[error("holds tensors that are not understood: {0}")]
+    NotUnderstood(String),
     #[error("lacks metadata `{0}`")]
     MissingMetadata(String),
     #[error("metadata `{key}` is `{value}`, which is not understood")]
@@ -106,17 +109,30 @@ pub fn run(
 ) -> Result<Report, GoldenError> {
     let names = match only {
         Some(names) => names.to_vec(),
-        None => list(dir).map_err(|source| GoldenError::List { path: dir.to_owned(), source })?,
+        None => list(dir).map_err(|source| GoldenError::List {
+            path: dir.to_owned(),
+            source,
+        })?,
     };
     let mut lines = Vec::new();
     for name in names {
         let mut comparison = Comparison::new(numerics.precision());
-        let compared = GoldenFile::read(dir, &name).and_then(|file| compare(&file, numerics, engine, &mut comparison));
+        let compared = GoldenFile::read(dir, &name).and_then(|file| {
+            compare(&file, numerics, engine, &mut comparison)?;
+            match file.unused().as_slice() {
+                [] => Ok(()),
+                unused => Err(FileError::NotUnderstood(unused.join(", "))),
+            }
+        });
         let mut of_file = comparison.into_lines(&name);
         if let Err(error) = compared {
             of_file.push(failed(&name, numerics.precision(), chain(&error)));
         } else if of_file.is_empty() {
-            of_file.push(failed(&name, numerics.precision(), "holds nothing to compare".to_owned()));
+            of_file.push(failed(
+                &name,
+                numerics.precision(),
+                "holds nothing to compare".to_owned(),
+            ));
         }
         of_file.iter().for_each(&mut *on_line);
         lines.extend(of_file);
@@ -169,7 +185,9 @@ fn list(dir: &Path) -> std::io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
-        let is_golden = path.extension().is_some_and(|extension| extension == "safetensors");
+        let is_golden = path
+            .extension()
+            .is_some_and(|extension| extension == "safetensors");
         if let (true, Some(stem)) = (is_golden, path.file_stem()) {
             names.push(stem.to_string_lossy().into_owned());
         }

@@ -19,9 +19,19 @@ use crate::tasks::{Mode, Task, Trial, TrialConditions, delay_steps};
 type StoredTrial = (String, bool, usize, usize, Vec<usize>);
 
 /// `train_steps`: one update per trial, with noise off; losses, norms, parameters in between, moments at the end.
-pub(super) fn updates(file: &GoldenFile, numerics: Numerics, comparison: &mut Comparison) -> Result<(), FileError> {
+pub(super) fn updates(
+    file: &GoldenFile,
+    numerics: Numerics,
+    comparison: &mut Comparison,
+) -> Result<(), FileError> {
     let policy = file.policy(numerics)?;
-    let mut learner = Learner::new(policy, LEARNING_RATE, LossWeights::default(), Some(CLIP), numerics);
+    let mut learner = Learner::new(
+        policy,
+        LEARNING_RATE,
+        LossWeights::default(),
+        Some(CLIP),
+        numerics,
+    );
     let (mut losses, mut norms) = (Vec::new(), Vec::new());
     for (trial, update) in file.literal::<Vec<StoredTrial>>("trials")?.into_iter().zip(1..) {
         let episode = Episode::new(&[stored_trial(trial)?], numerics);
@@ -32,29 +42,29 @@ pub(super) fn updates(file: &GoldenFile, numerics: Numerics, comparison: &mut Co
         norms.push(norm);
         for (name, parameter) in learner.policy.trainable() {
             let name = format!("after{update}/{name}");
-            if file.has(&name) {
-                comparison.tensor(Quantity::Training, &name, parameter, &file.reference(&name)?);
-            }
+            comparison.stored(Quantity::Training, file, &name, parameter)?;
         }
     }
-    comparison.tensor(
-        Quantity::Training,
-        "grad_norm",
-        &Tensor::from_slice(&norms),
-        &file.reference("grad_norm")?,
-    );
+    comparison.stored(Quantity::Training, file, "grad_norm", &Tensor::from_slice(&norms))?;
     let reference = file.reference("loss")?;
     for (name, column) in file.metadata("loss_columns")?.split(',').zip(0..) {
-        let ours: Vec<f64> = losses.iter().map(|losses| loss_named(losses, name)).collect::<Result<_, _>>()?;
+        let ours: Vec<f64> = losses
+            .iter()
+            .map(|losses| loss_named(losses, name))
+            .collect::<Result<_, _>>()?;
         let reference = reference.select(1, column);
-        comparison.tensor(Quantity::Loss, &format!("loss/{name}"), &Tensor::from_slice(&ours), &reference);
+        comparison.tensor(
+            Quantity::Loss,
+            &format!("loss/{name}"),
+            &Tensor::from_slice(&ours),
+            &reference,
+        );
     }
     let moments = learner.adam.state();
     for (stored, which) in [("moment1", "first"), ("moment2", "second")] {
         for (name, _) in learner.policy.trainable() {
-            let reference = file.reference(&format!("{stored}/{name}"))?;
             let ours = moments[&format!("{which}.{name}")].to_tensor();
-            comparison.tensor(Quantity::Training, &format!("{stored}/{name}"), &ours, &reference);
+            comparison.stored(Quantity::Training, file, &format!("{stored}/{name}"), &ours)?;
         }
     }
     Ok(())
@@ -62,8 +72,13 @@ pub(super) fn updates(file: &GoldenFile, numerics: Numerics, comparison: &mut Co
 
 fn stored_trial((task, testing, speed, delay, directions): StoredTrial) -> Result<Trial, FileError> {
     let mode = if testing { Mode::Test } else { Mode::Train };
-    let conditions =
-        TrialConditions { task: task.parse()?, mode, speed, delay_steps: delay_steps(delay)?, directions };
+    let conditions = TrialConditions {
+        task: task.parse()?,
+        mode,
+        speed,
+        delay_steps: delay_steps(delay)?,
+        directions,
+    };
     Ok(Trial::new(conditions)?)
 }
 
@@ -75,24 +90,41 @@ fn loss_named(losses: &Losses, name: &str) -> Result<f64, FileError> {
         "l1_muscle_act" => Ok(losses.muscle),
         "simple_dynamics" => Ok(losses.dynamics),
         "total" => Ok(losses.total),
-        _ => Err(FileError::Metadata { key: "loss_columns".to_owned(), value: name.to_owned() }),
+        _ => Err(FileError::Metadata {
+            key: "loss_columns".to_owned(),
+            value: name.to_owned(),
+        }),
     }
 }
 
 /// `eval_table`: every task, test speed and direction at one delay, with noise off.
-pub(super) fn evaluation(file: &GoldenFile, numerics: Numerics, comparison: &mut Comparison) -> Result<(), FileError> {
+pub(super) fn evaluation(
+    file: &GoldenFile,
+    numerics: Numerics,
+    comparison: &mut Comparison,
+) -> Result<(), FileError> {
     let noise: bool = file.literal("noise")?;
     if noise {
-        return Err(FileError::Metadata { key: "noise".to_owned(), value: "True".to_owned() });
+        return Err(FileError::Metadata {
+            key: "noise".to_owned(),
+            value: "True".to_owned(),
+        });
     }
     let delay: usize = file.literal("delay_cond")?;
     delay_steps(delay)?;
-    let tasks = file.metadata("tasks")?.split(',').map(str::parse).collect::<Result<Vec<Task>, _>>()?;
+    let tasks = file
+        .metadata("tasks")?
+        .split(',')
+        .map(str::parse)
+        .collect::<Result<Vec<Task>, _>>()?;
     let evaluator = Evaluator {
         effector: &Effector::new(numerics),
         policy: &file.policy(numerics)?,
         numerics,
-        protocol: EvaluationConfig { noise: false, delay: Some(delay) },
+        protocol: EvaluationConfig {
+            noise: false,
+            delay: Some(delay),
+        },
         seed: 0,
         batch: 0,
         conditions_per_chunk: CONDITIONS_PER_CHUNK,
@@ -111,16 +143,23 @@ fn compare_table(
 ) -> Result<(), FileError> {
     let per_task = tasks.len() as i64;
     let scores: Vec<f64> = outcomes.iter().map(|outcome| outcome.score.position).collect();
-    let finals: Vec<f64> =
-        outcomes.iter().flat_map(|outcome| outcome.final_fingertips.as_flattened()).copied().collect();
+    let finals: Vec<f64> = outcomes
+        .iter()
+        .flat_map(|outcome| outcome.final_fingertips.as_flattened())
+        .copied()
+        .collect();
     let summary = Evaluation::new(0, outcomes);
     let means: Vec<f64> = summary.per_task.iter().map(|(_, score)| *score).collect();
     let directions = Mode::Test.directions() as i64;
     let finals = Tensor::from_slice(&finals).reshape([per_task, -1, directions, 2]);
     let scores = Tensor::from_slice(&scores).reshape([per_task, -1]);
-    comparison.tensor(Quantity::Loss, "l1_dist", &scores, &file.reference("l1_dist")?);
-    comparison.tensor(Quantity::Fingertip, "final_xy", &finals, &file.reference("final_xy")?);
-    comparison.tensor(Quantity::Loss, "task_mean", &Tensor::from_slice(&means), &file.reference("task_mean")?);
-    comparison.number(Quantity::Loss, "overall", summary.total, &file.reference("overall")?);
-    Ok(())
+    comparison.stored(Quantity::Loss, file, "l1_dist", &scores)?;
+    comparison.stored(Quantity::Fingertip, file, "final_xy", &finals)?;
+    comparison.stored(Quantity::Loss, file, "task_mean", &Tensor::from_slice(&means))?;
+    comparison.stored(
+        Quantity::Loss,
+        file,
+        "overall",
+        &Tensor::from_slice(&[summary.total]),
+    )
 }

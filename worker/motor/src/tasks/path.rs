@@ -18,7 +18,7 @@ pub const EXTENT_M: f64 = 0.25;
 /// Half reaches are lines, sinusoids one period around the line, half circles end at the far point; full tasks
 /// come back. There-and-back paths are two pieces of M/2 points that both contain the far point; full circles are
 /// one piece.
-pub fn along_x(task: Task, steps: usize) -> Vec<Point> {
+pub(super) fn along_x(task: Task, steps: usize) -> Vec<Point> {
     let half = steps / 2;
     let there = || linspace(0.0, 1.0, half);
     let back = || linspace(1.0, 0.0, half);
@@ -43,7 +43,7 @@ pub fn along_x(task: Task, steps: usize) -> Vec<Point> {
 }
 
 /// Turns a path by `angle_rad` about its start and moves it to the hand's start.
-pub fn place(path: &[Point], angle_rad: f64) -> Vec<Point> {
+pub(super) fn place(path: &[Point], angle_rad: f64) -> Vec<Point> {
     let (sin, cos) = angle_rad.sin_cos();
     let [x0, y0] = start_fingertip_m();
     path.iter()
