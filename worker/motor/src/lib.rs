@@ -16,6 +16,9 @@
 //! Nothing here knows of networks (the other kind), files beyond checkpoints, or threads: a [`training::Trainer`]
 //! belongs to one thread and every call blocks.
 
+// libtorch counts in i64; the sizes here stay far below what either type can hold.
+#![allow(clippy::cast_possible_wrap)]
+
 pub mod arm;
 pub mod bench;
 pub mod checkpoint;

@@ -204,3 +204,179 @@ fn sin_cos_of_turn(bits: u32) -> (f32, f32) {
         f32::from_bits(c.to_bits() ^ cos_sign),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STREAM: Stream = Stream {
+        seed: 7,
+        purpose: Purpose::HiddenNoise,
+        batch: 3,
+        step: 2,
+    };
+
+    fn normals(stream: Stream, first: u32, count: usize) -> Vec<f32> {
+        let mut out = vec![0.0; count];
+        stream.fill_normal(first, &mut out);
+        out
+    }
+
+    /// Mean of a power of the draws.
+    fn moment(draws: &[f32], power: i32) -> f64 {
+        draws.iter().map(|&z| f64::from(z).powi(power)).sum::<f64>() / draws.len() as f64
+    }
+
+    #[test]
+    fn philox_gives_the_published_answers() {
+        // The known-answer vectors of Random123 for philox4x32 with 10 rounds.
+        let cases = [
+            (
+                [0; 4],
+                [0; 2],
+                [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8],
+            ),
+            (
+                [u32::MAX; 4],
+                [u32::MAX; 2],
+                [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd],
+            ),
+            (
+                [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344],
+                [0xa409_3822, 0x299f_31d0],
+                [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1],
+            ),
+        ];
+        for (counter, key, answer) in cases {
+            assert_eq!(philox4x32_10(counter, key), answer);
+        }
+    }
+
+    #[test]
+    fn a_draw_does_not_depend_on_where_filling_starts_or_ends() {
+        let whole = normals(STREAM, 0, 1000);
+        for first in [0_usize, 1, 2, 3, 4, 5, 63, 64, 65, 130] {
+            for count in [0, 1, 2, 3, 5, 64, 67, 300] {
+                assert_eq!(
+                    normals(STREAM, first as u32, count),
+                    whole[first..first + count],
+                    "{first} {count}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn normal_draws_have_the_moments_of_the_normal_distribution() {
+        let draws = normals(STREAM, 0, 4_000_000);
+        // Standard errors: 5e-4, 7e-4, 1.9e-3, 4.9e-3; five of them are allowed.
+        assert!(moment(&draws, 1).abs() < 2.5e-3);
+        assert!((moment(&draws, 2) - 1.0).abs() < 3.5e-3);
+        assert!(moment(&draws, 3).abs() < 1e-2);
+        assert!((moment(&draws, 4) - 3.0).abs() < 2.5e-2);
+    }
+
+    #[test]
+    fn normal_draws_have_the_tails_of_the_normal_distribution() {
+        let draws = normals(STREAM, 0, 4_000_000);
+        for (bound, expected) in [
+            (1.0, 0.317_310_5),
+            (2.0, 0.045_500_3),
+            (3.0, 2.699_8e-3),
+            (4.0, 6.334e-5),
+        ] {
+            let beyond = draws.iter().filter(|z| z.abs() > bound).count() as f64;
+            let expected = expected * draws.len() as f64;
+            assert!(
+                (beyond - expected).abs() < 5.0 * expected.sqrt(),
+                "beyond {bound}: {beyond}, not {expected}"
+            );
+        }
+        assert!(draws.iter().all(|z| z.is_finite() && z.abs() < 6.8));
+    }
+
+    #[test]
+    fn the_transformation_agrees_with_the_mathematics_library() {
+        for word in
+            (0..u32::MAX)
+                .step_by(999_983)
+                .chain([0, 1, 2, u32::MAX - 1, u32::MAX, 1 << 29, 1 << 30, 1 << 31])
+        {
+            let u = unit_interval(word);
+            assert!(u > 0.0 && u <= 1.0);
+            let (exact, own) = (f64::from(u).ln(), f64::from(ln(u)));
+            assert!(
+                (own - exact).abs() <= 3e-7 * exact.abs() + 1e-9,
+                "ln {u}: {own}, not {exact}"
+            );
+            let (sin, cos) = (std::f64::consts::TAU * f64::from(word) / 4_294_967_296.0).sin_cos();
+            let (own_sin, own_cos) = sin_cos_of_turn(word);
+            assert!(
+                (f64::from(own_sin) - sin).abs() < 2e-7 && (f64::from(own_cos) - cos).abs() < 2e-7,
+                "{word}"
+            );
+        }
+    }
+
+    #[test]
+    fn streams_that_differ_in_anything_are_independent() {
+        let count = 1_000_000;
+        let base = normals(STREAM, 0, count);
+        let others = [
+            Stream { seed: 8, ..STREAM },
+            Stream {
+                seed: 7 | 1 << 32,
+                ..STREAM
+            },
+            Stream {
+                purpose: Purpose::InputNoise,
+                ..STREAM
+            },
+            Stream { batch: 4, ..STREAM },
+            Stream {
+                batch: 3 | 1 << 32,
+                ..STREAM
+            },
+            Stream { step: 3, ..STREAM },
+        ];
+        for other in others {
+            let draws = normals(other, 0, count);
+            let products = base
+                .iter()
+                .zip(&draws)
+                .map(|(&a, &b)| f64::from(a) * f64::from(b));
+            let correlation = products.sum::<f64>() / count as f64;
+            assert!(correlation.abs() < 5e-3, "{other:?}: {correlation}");
+        }
+    }
+
+    #[test]
+    fn neighbouring_draws_of_a_stream_are_independent() {
+        let draws = normals(STREAM, 0, 1_000_000);
+        for lag in 1..9 {
+            let products = draws
+                .iter()
+                .zip(&draws[lag..])
+                .map(|(&a, &b)| f64::from(a) * f64::from(b));
+            let correlation = products.sum::<f64>() / (draws.len() - lag) as f64;
+            assert!(correlation.abs() < 5e-3, "lag {lag}: {correlation}");
+        }
+    }
+
+    #[test]
+    fn choices_are_uniform() {
+        for count in [1, 3, 8, 10] {
+            let mut chosen = vec![0_u32; count];
+            for element in 0..100_000 {
+                chosen[STREAM.index(element, count)] += 1;
+            }
+            let expected = 1e5 / count as f64;
+            assert!(
+                chosen
+                    .iter()
+                    .all(|&n| (f64::from(n) - expected).abs() < 5.0 * expected.sqrt()),
+                "{chosen:?}"
+            );
+        }
+    }
+}
