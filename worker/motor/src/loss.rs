@@ -108,10 +108,8 @@ impl LossTerms {
                 .as_ref()
                 .and_then(|hidden| simple_dynamics(policy, hidden))
         });
-        let mut total = position.shallow_clone();
-        for term in [&rate, &weight, &muscle, &dynamics].into_iter().flatten() {
-            total = total + term;
-        }
+        let others = [&rate, &weight, &muscle, &dynamics].into_iter().flatten();
+        let total = others.fold(position.shallow_clone(), |sum, term| sum + term);
         Self {
             position,
             rate,

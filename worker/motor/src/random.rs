@@ -47,13 +47,14 @@ fn rounds<const N: usize>(counter: &mut [[u32; N]; 4], mut key: [u32; 2]) {
         if round > 0 {
             key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
         }
-        for i in 0..N {
-            let product0 = u64::from(MULTIPLIERS[0]) * u64::from(counter[0][i]);
-            let product1 = u64::from(MULTIPLIERS[1]) * u64::from(counter[2][i]);
-            counter[0][i] = (product1 >> 32) as u32 ^ counter[1][i] ^ key[0];
-            counter[1][i] = product1 as u32;
-            counter[2][i] = (product0 >> 32) as u32 ^ counter[3][i] ^ key[1];
-            counter[3][i] = product0 as u32;
+        let [words0, words1, words2, words3] = &mut *counter;
+        for (((word0, word1), word2), word3) in words0.iter_mut().zip(words1).zip(words2).zip(words3) {
+            let product0 = u64::from(MULTIPLIERS[0]) * u64::from(*word0);
+            let product1 = u64::from(MULTIPLIERS[1]) * u64::from(*word2);
+            *word0 = (product1 >> 32) as u32 ^ *word1 ^ key[0];
+            *word1 = product1 as u32;
+            *word2 = (product0 >> 32) as u32 ^ *word3 ^ key[1];
+            *word3 = product0 as u32;
         }
     }
 }
