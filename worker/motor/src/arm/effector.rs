@@ -71,11 +71,15 @@ impl Effector {
     }
 
     /// One step of [`DT_S`](super::DT_S). `excitation`, `[batch, muscle]`, is clipped to [0, 1].
+    pub fn step(&self, old: &ArmState, excitation: &Tensor, loads: Option<&Loads>) -> ArmState {
+        self.step_within(old, &excitation.clamp(0.0, 1.0), loads)
+    }
+
+    /// One step for an excitation that is within [0, 1].
     ///
     /// The torque comes from the old forces and the old moment arms; the new forces from the new activation and
     /// the **old** geometry. So forces lag the joints by one step, as they do in motornet.
-    pub fn step(&self, old: &ArmState, excitation: &Tensor, loads: Option<&Loads>) -> ArmState {
-        let excitation = excitation.clamp(0.0, 1.0);
+    pub fn step_within(&self, old: &ArmState, excitation: &Tensor, loads: Option<&Loads>) -> ArmState {
         let mut torque = self.geometry.torque(&old.geometry, &old.muscle.force);
         if let Some(loads) = loads {
             torque = torque
@@ -87,7 +91,7 @@ impl Effector {
         let acceleration = self
             .skeleton
             .acceleration(&old.pose, &old.joint.velocity, &torque);
-        let activation = self.muscle.activate(&old.muscle.activation, &excitation);
+        let activation = self.muscle.activate(&old.muscle.activation, excitation);
         let muscle = self.muscle.state(activation, &old.geometry);
 
         let joint = self.skeleton.integrate(&old.joint, &acceleration);

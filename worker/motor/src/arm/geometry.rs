@@ -31,12 +31,13 @@ const REFERENCE_RAD: [f64; 2] = [std::f64::consts::FRAC_PI_2, 0.0];
 pub struct Geometry {
     reference: Tensor,
     length: Tensor,
-    /// `[4, muscle]`: p₁ of shoulder and elbow, then p₂.
-    length_by_angle: Tensor,
-    /// `[4, muscle]`: p₁ of shoulder and elbow, then 2 p₂.
-    arm_by_angle: Tensor,
-    /// `[muscle, 4]`: the same, negated and transposed.
-    torque_by_force: Tensor,
+    /// `[joint, muscle]`: p₁, p₂ and 2 p₂.
+    linear: Tensor,
+    quadratic: Tensor,
+    twice_quadratic: Tensor,
+    /// `[muscle, joint]`: −p₁ and −2 p₂, from forces to torques.
+    torque_linear: Tensor,
+    torque_quadratic: Tensor,
 }
 
 /// What the muscles are told about the joints.
@@ -52,42 +53,46 @@ pub struct GeometryState {
 
 impl Geometry {
     pub fn new(numerics: Numerics) -> Self {
-        let table = |quadratic_factor: f64| {
-            let quadratic = QUADRATIC_M.iter().flatten().map(|p2| quadratic_factor * p2);
-            let rows: Vec<f64> = LINEAR_M.iter().flatten().copied().chain(quadratic).collect();
-            numerics.tensor(&rows, &[4, 6])
-        };
-        let arm_by_angle = table(2.0);
+        let table =
+            |coefficients: &[[f64; MUSCLES]; 2]| numerics.tensor(coefficients.as_flattened(), &[2, 6]);
+        let (linear, quadratic) = (table(&LINEAR_M), table(&QUADRATIC_M));
+        let twice_quadratic = &quadratic * 2.0;
         Self {
             reference: numerics.tensor(&REFERENCE_RAD, &[2]),
             length: numerics.tensor(&LENGTH_M, &[6]),
-            length_by_angle: table(1.0),
-            torque_by_force: -arm_by_angle.tr(),
-            arm_by_angle,
+            torque_linear: -linear.tr(),
+            torque_quadratic: -twice_quadratic.tr(),
+            linear,
+            quadratic,
+            twice_quadratic,
         }
     }
 
     pub fn state(&self, joint: &JointState) -> GeometryState {
         let deviation = &joint.angle - &self.reference;
-        let angle_powers = Tensor::cat(&[&deviation, &deviation.square()], 1);
-        let turning = Tensor::cat(&[&joint.velocity, &(&joint.velocity * &deviation)], 1);
+        let turning = &joint.velocity * &deviation;
         GeometryState {
-            length: self.length.addmm(&angle_powers, &self.length_by_angle),
-            velocity: turning.mm(&self.arm_by_angle),
+            length: self
+                .length
+                .addmm(&deviation, &self.linear)
+                .addmm(&deviation.square(), &self.quadratic),
+            velocity: joint
+                .velocity
+                .mm(&self.linear)
+                .addmm(&turning, &self.twice_quadratic),
             deviation,
         }
     }
 
     /// Joint torques, `[batch, joint]`, N m, of muscle forces `[batch, muscle]`, N.
     pub fn torque(&self, state: &GeometryState, force: &Tensor) -> Tensor {
-        let parts = force.mm(&self.torque_by_force);
-        parts
-            .narrow(1, 0, 2)
-            .addcmul(&parts.narrow(1, 2, 2), &state.deviation)
+        force
+            .mm(&self.torque_linear)
+            .addcmul(&force.mm(&self.torque_quadratic), &state.deviation)
     }
 
     /// Moment arms, `[batch, joint, muscle]`, m.
     pub fn moment_arms(&self, state: &GeometryState) -> Tensor {
-        self.arm_by_angle.narrow(0, 0, 2) + self.arm_by_angle.narrow(0, 2, 2) * state.deviation.unsqueeze(-1)
+        &self.linear + &self.twice_quadratic * state.deviation.unsqueeze(-1)
     }
 }

@@ -81,9 +81,9 @@ impl Muscle {
     /// explicit Euler, then clipped to [0, 1]. `excitation` is within [0, 1]. At low activation one step is longer
     /// than the time constant and overshoots. Source: Millard et al. (2013), <https://doi.org/10.1115/1.4023390>.
     pub fn activate(&self, activation: &Tensor, excitation: &Tensor) -> Tensor {
-        let slowdown = activation * 1.5 + 0.5;
-        let rising_gain = slowdown.reciprocal() * (DT_S / RISE_S);
-        let falling_gain = slowdown * (DT_S / FALL_S);
+        let steps_to_rise = activation * (1.5 * RISE_S / DT_S) + 0.5 * RISE_S / DT_S;
+        let rising_gain = steps_to_rise.reciprocal();
+        let falling_gain = steps_to_rise * (DT_S * DT_S / (RISE_S * FALL_S));
         let gain = rising_gain.where_self(&excitation.gt_tensor(activation), &falling_gain);
         activation
             .addcmul(&(excitation - activation), &gain)
@@ -153,37 +153,51 @@ fn speed_factor(velocity: &Tensor) -> Tensor {
 /// ```
 ///
 /// where y is the part of the way up less the part of the way down.
+///
+/// All ways of all muscles go through products with constant matrices: fewer operations for autograd to record.
 #[derive(Debug)]
 struct Humps {
-    /// Per hump `[2, 1, 1]`: the affine functions of l that go from 0 to 1 on the way up and on the way down.
-    up_slope: Tensor,
-    up_offset: Tensor,
-    down_slope: Tensor,
-    down_offset: Tensor,
-    weight: Tensor,
+    /// `[muscle, way × muscle]` and `[way × muscle]`: for each of the four ways, up and down either hump, the
+    /// affine function of l that goes from 0 to 1 along it.
+    along: Tensor,
+    along_offset: Tensor,
+    /// `[way × muscle, hump × muscle]`: up less down.
+    y: Tensor,
+    /// `[hump × muscle, muscle]`: the coefficients of y² and of max(y − ½, 0)² times the humps' weights.
+    square: Tensor,
+    upper_square: Tensor,
 }
 
 impl Humps {
     fn new(numerics: Numerics) -> Self {
-        let per_hump = |value: fn(f64, f64, f64) -> f64| {
-            let values = HUMPS.map(|(peak, end, weight)| value(peak, end, weight));
-            numerics.tensor(&values, &[2, 1, 1])
-        };
+        let each_muscle = Tensor::eye(MUSCLES as i64, (numerics.kind(), numerics.device()));
+        let blocks = |values: &[f64], shape: &[i64]| numerics.tensor(values, shape).kron(&each_muscle);
+        let ways = HUMPS.map(|(peak, end, _)| [(ACTIVE_FROM, peak), (peak, end)]);
+        let ways = ways.as_flattened();
+        let slopes: Vec<f64> = ways.iter().map(|(from, to)| 1.0 / (to - from)).collect();
+        let offsets: Vec<f64> = ways
+            .iter()
+            .flat_map(|(from, to)| [-from / (to - from); MUSCLES])
+            .collect();
+        let weights = HUMPS.map(|(_, _, weight)| weight);
         Self {
-            up_slope: per_hump(|peak, _, _| 1.0 / (peak - ACTIVE_FROM)),
-            up_offset: per_hump(|peak, _, _| -ACTIVE_FROM / (peak - ACTIVE_FROM)),
-            down_slope: per_hump(|peak, end, _| 1.0 / (end - peak)),
-            down_offset: per_hump(|peak, end, _| -peak / (end - peak)),
-            weight: per_hump(|_, _, weight| weight),
+            along: blocks(&slopes, &[1, 4]),
+            along_offset: numerics.tensor(&offsets, &[24]),
+            y: blocks(&[1.0, 0.0, -1.0, 0.0, 0.0, 1.0, 0.0, -1.0], &[4, 2]),
+            square: blocks(&weights.map(|weight| 2.0 * weight), &[2, 1]),
+            upper_square: blocks(&weights.map(|weight| -4.0 * weight), &[2, 1]),
         }
     }
 
     fn length_factor(&self, length: &Tensor) -> Tensor {
-        let up = self.up_offset.addcmul(length, &self.up_slope).clamp(0.0, 1.0);
-        let down = self.down_offset.addcmul(length, &self.down_slope).clamp(0.0, 1.0);
-        let y = up - down;
+        let y = self
+            .along_offset
+            .addmm(length, &self.along)
+            .clamp(0.0, 1.0)
+            .mm(&self.y);
         let upper_half = (&y - 0.5).relu();
-        let smooth_step = y.square() * 2.0 - upper_half.square() * 4.0;
-        (smooth_step * &self.weight).sum_dim_intlist(0, false, None)
+        y.square()
+            .mm(&self.square)
+            .addmm(&upper_half.square(), &self.upper_square)
     }
 }

@@ -177,7 +177,7 @@ impl<'a> EpisodeRun<'a> {
         let drive = &self.drives[self.step % STEPS_PER_BLOCK];
         self.units = self.network.step(&self.units, drive, &feedback(&self.arm));
         let action = self.network.action(&self.units.h);
-        self.arm = self.effector.step(&self.arm, &action, None);
+        self.arm = self.effector.step_within(&self.arm, &action, None);
         self.tape.record(&self.arm, &self.units, action);
         self.step += 1;
     }
