@@ -1,0 +1,255 @@
+//! How long a training batch takes, measured as the PyTorch peer's benchmark does.
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::config::{TrainingConfig, check};
+use crate::device::{Device, Numerics, Precision, set_intra_op_threads};
+use crate::engine::{Engine, NoiseSource};
+use crate::environment::Episode;
+use crate::error::Error;
+use crate::learner::{Learner, NotFinite};
+use crate::policy::{Activation, LeakyPolicy, NetworkConfig};
+use crate::random::{Purpose, Stream};
+use crate::tasks::{HOLD_STEPS, Mode, STABLE_STEPS, Task, Trial, TrialConditions};
+
+#[derive(Clone, Debug)]
+pub struct BenchOptions {
+    pub hidden: usize,
+    pub batch: usize,
+    /// Steps of an episode, at least 102; the movement takes `steps − 100`.
+    pub steps: usize,
+    pub threads: usize,
+    pub device: Device,
+    pub precision: Precision,
+    pub engine: Engine,
+    /// Timed batches.
+    pub n: usize,
+    pub warmup: usize,
+    pub seed: u64,
+}
+
+impl Default for BenchOptions {
+    fn default() -> Self {
+        Self {
+            hidden: 256,
+            batch: 32,
+            steps: 200,
+            threads: 1,
+            device: Device::Cpu,
+            precision: Precision::F32,
+            engine: Engine::Reference,
+            n: 20,
+            warmup: 1,
+            seed: 0,
+        }
+    }
+}
+
+/// Medians over the timed batches.
+#[derive(Clone, Debug, Serialize)]
+pub struct BenchReport {
+    pub hidden: usize,
+    pub batch: usize,
+    pub steps: usize,
+    pub threads: usize,
+    pub device: String,
+    pub engine: String,
+    pub n: usize,
+    /// The roll-out.
+    pub forward_ms: f64,
+    /// Losses, backward pass, clipping, Adam.
+    pub backward_ms: f64,
+    pub total_ms: f64,
+    /// Drawing and building the trials.
+    pub setup_ms: f64,
+    pub wall_ms: f64,
+    /// batch × steps / total.
+    pub env_steps_per_s: f64,
+    pub last_loss: f64,
+}
+
+/// Times training batches of half reaches: one roll-out with noise and one update each, as in training.
+///
+/// # Errors
+/// [`Error::InvalidConfig`] for impossible options, [`Error::Device`].
+pub fn train(options: &BenchOptions) -> Result<BenchReport, Error> {
+    let config = TrainingConfig {
+        network: NetworkConfig::leaky(options.hidden, Activation::Softplus),
+        batch_size: options.batch,
+        seed: options.seed,
+        ..TrainingConfig::default()
+    };
+    config.validate()?;
+    check(
+        "steps",
+        (MIN_STEPS..=MAX_STEPS).contains(&options.steps),
+        "must be 102 to 10000",
+    )?;
+    check("n", options.n > 0, "must be at least 1")?;
+    let numerics = Numerics::new(options.precision, options.device)?;
+    set_intra_op_threads(options.threads);
+    let NetworkConfig::Leaky(network) = config.network.clone();
+    let policy = LeakyPolicy::new(network, config.seed, numerics);
+    let mut learner = Learner::new(
+        policy,
+        config.learning_rate,
+        config.loss_weights,
+        config.clip,
+        numerics,
+    );
+    let mut timings = Vec::with_capacity(options.n);
+    for batch in 0..options.warmup + options.n {
+        let timing = time_batch(&mut learner, options, batch as u64)?;
+        if batch >= options.warmup {
+            timings.push(timing);
+        }
+    }
+    Ok(report(options, &timings))
+}
+
+/// Stable, delay and hold of the benchmark's trials.
+const RESTING_STEPS: usize = STABLE_STEPS + DELAY + HOLD_STEPS;
+const DELAY: usize = 50;
+const MIN_STEPS: usize = RESTING_STEPS + 2;
+const MAX_STEPS: usize = 10_000;
+
+/// Seconds of the parts of one batch, and its loss.
+struct Timing {
+    setup: f64,
+    forward: f64,
+    backward: f64,
+    loss: f64,
+}
+
+fn time_batch(learner: &mut Learner, options: &BenchOptions, batch: u64) -> Result<Timing, Error> {
+    let numerics = learner.numerics;
+    let now = || {
+        numerics.synchronize();
+        Instant::now()
+    };
+    let begin = now();
+    let trial = half_reach(options, batch);
+    let episode = Episode::new(std::slice::from_ref(&trial), numerics);
+    let noise = NoiseSource::training(options.seed, batch, trial.rows());
+    let ready = now();
+    let rollout = learner.roll_out(&episode, Some(&noise));
+    let rolled_out = now();
+    let learnt = learner.learn(&rollout, &episode.goal);
+    let learnt_at = now();
+    let (losses, _) = learnt.map_err(|NotFinite { quantity }| Error::Diverged {
+        batch,
+        conditions: Box::new(trial.conditions),
+        quantity,
+    })?;
+    Ok(Timing {
+        setup: (ready - begin).as_secs_f64(),
+        forward: (rolled_out - ready).as_secs_f64(),
+        backward: (learnt_at - rolled_out).as_secs_f64(),
+        loss: losses.total,
+    })
+}
+
+fn half_reach(options: &BenchOptions, batch: u64) -> Trial {
+    let mode = Mode::Train;
+    let stream = Stream {
+        seed: options.seed,
+        purpose: Purpose::Directions,
+        batch,
+        step: 0,
+    };
+    let directions = (0..options.batch as u32)
+        .map(|trial| stream.index(trial, mode.directions()))
+        .collect();
+    let conditions = TrialConditions {
+        task: Task::DlyHalfReach,
+        mode,
+        speed: 0,
+        delay_steps: DELAY,
+        directions,
+    };
+    Trial::with_movement(conditions, options.steps - RESTING_STEPS)
+        .unwrap_or_else(|error| unreachable!("directions are drawn from those there are: {error}"))
+}
+
+fn report(options: &BenchOptions, timings: &[Timing]) -> BenchReport {
+    let median_ms = |part: fn(&Timing) -> f64| {
+        let mut seconds: Vec<f64> = timings.iter().map(part).collect();
+        seconds.sort_by(f64::total_cmp);
+        let middle = seconds.len() / 2;
+        let median = if seconds.len() % 2 == 1 {
+            seconds[middle]
+        } else {
+            (seconds[middle - 1] + seconds[middle]) / 2.0
+        };
+        1e3 * median
+    };
+    let total_ms = median_ms(|timing| timing.forward + timing.backward);
+    BenchReport {
+        hidden: options.hidden,
+        batch: options.batch,
+        steps: options.steps,
+        threads: options.threads,
+        device: options.device.to_string(),
+        engine: options.engine.to_string(),
+        n: options.n,
+        forward_ms: median_ms(|timing| timing.forward),
+        backward_ms: median_ms(|timing| timing.backward),
+        total_ms,
+        setup_ms: median_ms(|timing| timing.setup),
+        wall_ms: median_ms(|timing| timing.setup + timing.forward + timing.backward),
+        env_steps_per_s: 1e3 * (options.batch * options.steps) as f64 / total_ms,
+        last_loss: timings.last().map_or(0.0, |timing| timing.loss),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_benchmark_reports_what_it_was_asked_for() {
+        let options = BenchOptions {
+            hidden: 8,
+            batch: 3,
+            steps: 104,
+            n: 2,
+            ..BenchOptions::default()
+        };
+        let report = train(&options).expect("runs");
+        assert_eq!(
+            (report.hidden, report.batch, report.steps, report.n),
+            (8, 3, 104, 2)
+        );
+        assert!(report.last_loss.is_finite() && report.last_loss > 0.0);
+        assert!(report.wall_ms >= report.total_ms && report.total_ms > 0.0);
+    }
+
+    #[test]
+    fn impossible_options_are_refused() {
+        for options in [
+            BenchOptions {
+                steps: 101,
+                ..BenchOptions::default()
+            },
+            BenchOptions {
+                hidden: 0,
+                ..BenchOptions::default()
+            },
+            BenchOptions {
+                batch: 0,
+                ..BenchOptions::default()
+            },
+            BenchOptions {
+                n: 0,
+                ..BenchOptions::default()
+            },
+        ] {
+            assert!(
+                matches!(train(&options), Err(Error::InvalidConfig { .. })),
+                "{options:?}"
+            );
+        }
+    }
+}

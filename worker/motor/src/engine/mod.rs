@@ -1,0 +1,41 @@
+//! Engines: programs that run an episode of arm and network. All give the same numbers to rounding.
+
+mod reference;
+
+use std::fmt;
+use std::str::FromStr;
+
+pub use reference::{Details, EpisodeRun, NoiseSource, Recording, Rollout, roll_out};
+use serde::{Deserialize, Serialize};
+
+/// Which program runs the episodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// Tensor operations and libtorch's autograd.
+    Reference,
+}
+
+/// The name is no engine's.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown engine `{0}`: reference")]
+pub struct UnknownEngine(pub String);
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Engine::Reference => "reference",
+        })
+    }
+}
+
+impl FromStr for Engine {
+    type Err = UnknownEngine;
+
+    fn from_str(name: &str) -> Result<Self, UnknownEngine> {
+        match name {
+            "reference" => Ok(Engine::Reference),
+            _ => Err(UnknownEngine(name.to_owned())),
+        }
+    }
+}

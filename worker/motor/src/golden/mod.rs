@@ -1,0 +1,197 @@
+//! Comparison with reference tensors made by another program.
+//!
+//! A folder holds safetensors files; each file's tensors and metadata say what is to be computed and what came
+//! out elsewhere. Nothing here knows particular files: sizes, conditions and constants are read from them, results
+//! are compared where a file holds them, and a tensor that nothing here understands is a failure.
+//!
+//! - `comparison`: relative errors, their kinds and limits;
+//! - `file`: a file's tensors and conditions;
+//! - `arm`, `tasks`, `network`, `training`: what is computed for each family of files.
+
+mod arm;
+mod comparison;
+mod file;
+mod network;
+mod tasks;
+mod training;
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use self::comparison::Comparison;
+pub use self::comparison::Quantity;
+use self::file::GoldenFile;
+use crate::device::{Numerics, Precision};
+use crate::engine::Engine;
+use crate::host_tensor::FormatError;
+
+/// One kind of quantity in one file.
+#[derive(Clone, Debug, Serialize)]
+pub struct Line {
+    pub file: String,
+    /// What was compared, or `file` when nothing could be.
+    pub kind: String,
+    pub precision: Precision,
+    /// Tensors compared.
+    pub tensors: usize,
+    /// Largest of max |difference| / max |reference| over them.
+    pub worst: Option<f64>,
+    pub limit: Option<f64>,
+    /// The tensor that came closest to its limit, or why nothing was compared.
+    pub detail: String,
+    pub passed: bool,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    pub lines: Vec<Line>,
+}
+
+impl Report {
+    /// Whether something was compared and everything held.
+    pub fn passed(&self) -> bool {
+        !self.lines.is_empty() && self.lines.iter().all(|line| line.passed)
+    }
+}
+
+/// The folder cannot be used. What is wrong with a file is a failed line of the report.
+#[derive(Debug, thiserror::Error)]
+pub enum GoldenError {
+    #[error("cannot list {path}")]
+    List {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Why a file could not be compared.
+#[derive(Debug, thiserror::Error)]
+enum FileError {
+    #[error("not covered by the {0} engine")]
+    NotCovered(Engine),
+    #[error("cannot be read")]
+    Read(#[from] std::io::Error),
+    #[error("is not usable")]
+    Format(#[from] FormatError),
+    #[error("lacks tensor `{0}`")]
+    MissingTensor(String),
+    #[error("holds tensors that are not understood: {0}")]
+    NotUnderstood(String),
+    #[error("lacks metadata `{0}`")]
+    MissingMetadata(String),
+    #[error("metadata `{key}` is `{value}`, which is not understood")]
+    Metadata { key: String, value: String },
+    #[error("tensor `{name}` has shape {shape:?}, which does not fit")]
+    Shape { name: String, shape: Vec<i64> },
+    #[error(transparent)]
+    Conditions(#[from] crate::tasks::ConditionError),
+    #[error(transparent)]
+    Task(#[from] crate::tasks::UnknownTask),
+    #[error(transparent)]
+    Policy(#[from] crate::checkpoint::CheckpointError),
+    #[error("the loss or its gradient is not finite: {0}")]
+    NotFinite(String),
+}
+
+/// Compares every `.safetensors` file of `dir`, or those named by `only` (without extension). `on_line` sees each
+/// line as soon as it is known.
+///
+/// # Errors
+/// When the folder cannot be listed. Everything else is a failed line of the report.
+pub fn run(
+    dir: &Path,
+    only: Option<&[String]>,
+    numerics: Numerics,
+    engine: Engine,
+    on_line: &mut dyn FnMut(&Line),
+) -> Result<Report, GoldenError> {
+    let names = match only {
+        Some(names) => names.to_vec(),
+        None => list(dir).map_err(|source| GoldenError::List {
+            path: dir.to_owned(),
+            source,
+        })?,
+    };
+    let mut lines = Vec::new();
+    for name in names {
+        let mut comparison = Comparison::new(numerics.precision());
+        let compared = GoldenFile::read(dir, &name).and_then(|file| {
+            compare(&file, numerics, engine, &mut comparison)?;
+            match file.unused().as_slice() {
+                [] => Ok(()),
+                unused => Err(FileError::NotUnderstood(unused.join(", "))),
+            }
+        });
+        let mut of_file = comparison.into_lines(&name);
+        if let Err(error) = compared {
+            of_file.push(failed(&name, numerics.precision(), chain(&error)));
+        } else if of_file.is_empty() {
+            of_file.push(failed(
+                &name,
+                numerics.precision(),
+                "holds nothing to compare".to_owned(),
+            ));
+        }
+        of_file.iter().for_each(&mut *on_line);
+        lines.extend(of_file);
+    }
+    Ok(Report { lines })
+}
+
+/// Computes what a file holds; the family is the beginning of its name.
+fn compare(
+    file: &GoldenFile,
+    numerics: Numerics,
+    engine: Engine,
+    comparison: &mut Comparison,
+) -> Result<(), FileError> {
+    let name = file.name.as_str();
+    let is = |family: &str| name.starts_with(family);
+    match engine {
+        Engine::Reference if is("arm_rollout") => arm::open_loop(file, numerics, comparison),
+        Engine::Reference if is("arm_extra") => arm::loads_gradients_curves(file, numerics, comparison),
+        Engine::Reference if is("task_trials") => tasks::trials(file, numerics, comparison),
+        Engine::Reference if is("rnn_noise") => network::noisy_calls(file, numerics, comparison),
+        Engine::Reference if is("rnn_") => network::closed_loop(file, numerics, comparison),
+        Engine::Reference if is("train_steps") => training::updates(file, numerics, comparison),
+        Engine::Reference if is("eval_table") => training::evaluation(file, numerics, comparison),
+        Engine::Reference => Err(FileError::NotCovered(engine)),
+    }
+}
+
+fn failed(file: &str, precision: Precision, detail: String) -> Line {
+    Line {
+        file: file.to_owned(),
+        kind: "file".to_owned(),
+        precision,
+        tensors: 0,
+        worst: None,
+        limit: None,
+        detail,
+        passed: false,
+    }
+}
+
+/// An error with all its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// Names of the safetensors files of a folder, sorted.
+fn list(dir: &Path) -> std::io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        let is_golden = path
+            .extension()
+            .is_some_and(|extension| extension == "safetensors");
+        if let (true, Some(stem)) = (is_golden, path.file_stem()) {
+            names.push(stem.to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}

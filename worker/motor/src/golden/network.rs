@@ -1,0 +1,211 @@
+//! Networks: in closed loop with the arm, and alone with given noise.
+
+use tch::Tensor;
+
+use super::FileError;
+use super::comparison::{Comparison, Quantity};
+use super::file::GoldenFile;
+use crate::arm::Effector;
+use crate::device::{Numerics, Precision};
+use crate::engine::{Recording, Rollout, roll_out};
+use crate::environment::{Episode, OBSERVATIONS};
+use crate::loss::{LossTerms, LossWeights};
+use crate::optimizer::{Adam, Gradients, clip, gradients, joint_norm};
+use crate::policy::{Activation, LeakyPolicy, UnitNoise};
+use crate::tasks::Trial;
+
+/// Learning rate and gradient bound that the reference data were made with.
+pub(super) const LEARNING_RATE: f64 = 1e-3;
+pub(super) const CLIP: f64 = 1.0;
+
+/// Adam's first step is nearly the sign of the gradient: in single precision only entries whose clipped gradient
+/// is above this are compared.
+const SMALLEST_COMPARED_GRADIENT: f64 = 1e-5;
+
+/// `rnn_<activation><hidden>`: an episode without noise, its losses, every gradient, and Adam's first step.
+pub(super) fn closed_loop(
+    file: &GoldenFile,
+    numerics: Numerics,
+    comparison: &mut Comparison,
+) -> Result<(), FileError> {
+    let policy = file.policy(numerics)?;
+    let trial = Trial::new(file.conditions()?)?;
+    let episode = Episode::new(&[trial], numerics);
+    let effector = Effector::new(numerics);
+    let rollout = roll_out(
+        &effector,
+        &policy,
+        &episode,
+        None,
+        Recording::Everything,
+        numerics,
+    );
+    sequences(file, &rollout, &episode, comparison)?;
+
+    let terms = LossTerms::new(&policy, &rollout, &episode.goal, &LossWeights::default());
+    let quantity = match policy.config().activation {
+        Activation::Relu => Quantity::ReluGradient,
+        Activation::Softplus | Activation::Tanh | Activation::Sigmoid => Quantity::Gradient,
+    };
+    for (name, term) in named_terms(&terms) {
+        comparison.stored(Quantity::Loss, file, &format!("loss/{name}"), &term.reshape([1]))?;
+        let rms = format!("grad_rms/{name}");
+        if file.has(&rms) {
+            comparison.stored(quantity, file, &rms, &root_mean_squares(term, &policy))?;
+        }
+    }
+    let gradients = gradients(&terms.total, &policy, false);
+    for (name, gradient) in &gradients {
+        comparison.stored(quantity, file, &format!("grad/{name}"), gradient)?;
+    }
+    let norm = joint_norm(&gradients);
+    comparison.stored(
+        Quantity::GradientNorm,
+        file,
+        "grad_norm",
+        &Tensor::from_slice(&[norm]),
+    )?;
+    first_update(file, &policy, &clip(gradients, norm, CLIP), comparison)
+}
+
+/// Sequences of the episode. If `xh_calls` is there, x and h are stored for those calls only.
+fn sequences(
+    file: &GoldenFile,
+    rollout: &Rollout,
+    episode: &Episode,
+    comparison: &mut Comparison,
+) -> Result<(), FileError> {
+    let (Some(activation), Some(hidden), Some(details)) =
+        (&rollout.activation, &rollout.hidden, &rollout.details)
+    else {
+        unreachable!("everything was recorded")
+    };
+    let calls = if file.has("xh_calls") {
+        Some(file.reference("xh_calls")?.to_device(hidden.device()))
+    } else {
+        None
+    };
+    let stored_calls = |sequence: &Tensor| match &calls {
+        Some(calls) => sequence.index_select(0, calls),
+        None => sequence.shallow_clone(),
+    };
+    let after_calls = hidden.narrow(0, 1, hidden.size()[0] - 1);
+    let ours = [
+        (Quantity::TrialDefinition, "goal", episode.goal.shallow_clone()),
+        (Quantity::ClosedLoop, "obs", details.observation.shallow_clone()),
+        (Quantity::ClosedLoop, "x", stored_calls(&details.x)),
+        (Quantity::ClosedLoop, "h", stored_calls(&after_calls)),
+        (Quantity::ClosedLoop, "action", details.action.shallow_clone()),
+        (Quantity::ClosedLoop, "muscle_act", activation.shallow_clone()),
+        (Quantity::Fingertip, "xy", rollout.fingertip.shallow_clone()),
+        (Quantity::Joint, "joint", details.joint.shallow_clone()),
+    ];
+    for (quantity, name, ours) in ours {
+        comparison.stored(quantity, file, name, &ours)?;
+    }
+    Ok(())
+}
+
+/// The terms that are used, under the reference's names.
+pub(super) fn named_terms(terms: &LossTerms) -> Vec<(&'static str, &Tensor)> {
+    let optional = [
+        ("l1_rate", &terms.rate),
+        ("l1_weight", &terms.weight),
+        ("l1_muscle_act", &terms.muscle),
+        ("simple_dynamics", &terms.dynamics),
+    ];
+    let used = optional
+        .into_iter()
+        .filter_map(|(name, term)| Some((name, term.as_ref()?)));
+    [("l1_dist", &terms.position)]
+        .into_iter()
+        .chain(used)
+        .chain([("total", &terms.total)])
+        .collect()
+}
+
+/// Root mean square of a term's gradient, tensor by tensor.
+fn root_mean_squares(term: &Tensor, policy: &LeakyPolicy) -> Tensor {
+    let gradients = gradients(term, policy, true);
+    let rms = |(_, gradient): &(_, Tensor)| gradient.square().mean(None::<tch::Kind>).sqrt();
+    Tensor::stack(&gradients.iter().map(rms).collect::<Vec<_>>(), 0)
+}
+
+/// Change of every parameter by Adam's first step.
+fn first_update(
+    file: &GoldenFile,
+    policy: &LeakyPolicy,
+    clipped: &Gradients,
+    comparison: &mut Comparison,
+) -> Result<(), FileError> {
+    let before: Vec<Tensor> = policy
+        .trainable()
+        .map(|(_, parameter)| parameter.detach().copy())
+        .collect();
+    Adam::new(LEARNING_RATE, policy).update(policy, clipped);
+    for (((name, after), before), (_, gradient)) in policy.trainable().zip(before).zip(clipped) {
+        let name = format!("adam_delta/{name}");
+        if !file.has(&name) {
+            continue;
+        }
+        let reference = file.reference(&name)?;
+        let delta = (after.detach() - before).to_device(tch::Device::Cpu);
+        let delta = match comparison.precision() {
+            Precision::F64 => delta,
+            Precision::F32 => {
+                let well_conditioned = gradient
+                    .abs()
+                    .gt(SMALLEST_COMPARED_GRADIENT)
+                    .to_device(tch::Device::Cpu);
+                delta
+                    .to_kind(reference.kind())
+                    .where_self(&well_conditioned, &reference)
+            }
+        };
+        comparison.tensor(Quantity::AdamDelta, &name, &delta, &reference);
+    }
+    Ok(())
+}
+
+/// `rnn_noise`: calls with given inputs and unit normal draws.
+pub(super) fn noisy_calls(
+    file: &GoldenFile,
+    numerics: Numerics,
+    comparison: &mut Comparison,
+) -> Result<(), FileError> {
+    let _no_grad = tch::no_grad_guard();
+    let network = file.policy(numerics)?.prepare();
+    let (input, [_, rows, width]) = file.input_of::<3>("input", numerics)?;
+    if width != OBSERVATIONS.known + OBSERVATIONS.feedback {
+        return Err(FileError::Shape {
+            name: "input".to_owned(),
+            shape: input.size(),
+        });
+    }
+    let noise = UnitNoise {
+        hidden: file.input("unit_noise_hidden", numerics)?,
+        input: file.input("unit_noise_input", numerics)?,
+    };
+    let feedback = input.narrow(2, OBSERVATIONS.known, OBSERVATIONS.feedback);
+    let known = Tensor::cat(
+        &[input.narrow(2, 0, OBSERVATIONS.known), feedback.zeros_like()],
+        2,
+    );
+    let mut units = network.start(rows);
+    let (mut x, mut h, mut action) = (Vec::new(), Vec::new(), Vec::new());
+    for (drive, feedback) in network
+        .drive(&known, Some(&noise))
+        .unbind(0)
+        .iter()
+        .zip(feedback.unbind(0))
+    {
+        units = network.step(&units, drive, &feedback);
+        x.push(units.x.shallow_clone());
+        h.push(units.h.shallow_clone());
+        action.push(network.action(&units.h));
+    }
+    for (name, calls) in [("x", x), ("h", h), ("action", action)] {
+        comparison.stored(Quantity::ClosedLoop, file, name, &Tensor::stack(&calls, 0))?;
+    }
+    Ok(())
+}

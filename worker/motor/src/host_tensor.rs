@@ -1,0 +1,142 @@
+//! Tensors as plain bytes in host memory: what is written to files and sent between threads.
+
+use std::collections::BTreeMap;
+
+use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView, View};
+use tch::{Kind, Tensor};
+
+/// Numbers of a tensor, row by row, little-endian.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostTensor {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+/// Tensors by name.
+pub type TensorTable = BTreeMap<String, HostTensor>;
+
+/// A file holds a kind of number that is not used here.
+#[derive(Debug, thiserror::Error)]
+#[error("tensor `{name}` holds {dtype:?}; only F32, F64 and I64 are understood")]
+pub struct UnsupportedKind {
+    pub name: String,
+    pub dtype: Dtype,
+}
+
+impl HostTensor {
+    /// Copies a tensor from wherever it is.
+    pub fn from_tensor(tensor: &Tensor) -> Self {
+        let tensor = tensor.detach().to_device(tch::Device::Cpu).contiguous();
+        let dtype = match tensor.kind() {
+            Kind::Float => Dtype::F32,
+            Kind::Int64 => Dtype::I64,
+            _ => Dtype::F64,
+        };
+        let tensor = tensor.to_kind(kind_of(dtype));
+        let shape: Vec<usize> = tensor
+            .size()
+            .iter()
+            .map(|&n| usize::try_from(n).unwrap_or(0))
+            .collect();
+        let mut bytes = vec![0; tensor.numel() * dtype.bitsize() / 8];
+        tensor.copy_data_u8(&mut bytes, tensor.numel());
+        Self { dtype, shape, bytes }
+    }
+
+    /// A CPU tensor with the same numbers.
+    pub fn to_tensor(&self) -> Tensor {
+        Tensor::from_data_size(&self.bytes, &self.shape_i64(), kind_of(self.dtype))
+    }
+
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    pub fn shape_i64(&self) -> Vec<i64> {
+        self.shape
+            .iter()
+            .map(|&n| i64::try_from(n).unwrap_or(i64::MAX))
+            .collect()
+    }
+
+    pub fn kind(&self) -> Kind {
+        kind_of(self.dtype)
+    }
+
+    fn from_view(name: &str, view: &TensorView<'_>) -> Result<Self, UnsupportedKind> {
+        let dtype = view.dtype();
+        if !matches!(dtype, Dtype::F32 | Dtype::F64 | Dtype::I64) {
+            return Err(UnsupportedKind {
+                name: name.to_owned(),
+                dtype,
+            });
+        }
+        Ok(Self {
+            dtype,
+            shape: view.shape().to_vec(),
+            bytes: view.data().to_vec(),
+        })
+    }
+}
+
+impl View for &HostTensor {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> std::borrow::Cow<'_, [u8]> {
+        (&self.bytes).into()
+    }
+
+    fn data_len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+fn kind_of(dtype: Dtype) -> Kind {
+    match dtype {
+        Dtype::F32 => Kind::Float,
+        Dtype::I64 => Kind::Int64,
+        _ => Kind::Double,
+    }
+}
+
+/// Why bytes are not a safetensors file that can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FormatError {
+    #[error("not a safetensors file")]
+    SafeTensors(#[from] SafeTensorError),
+    #[error(transparent)]
+    Kind(#[from] UnsupportedKind),
+}
+
+/// Tensors and metadata of a safetensors file. Lengths and offsets are checked before anything is copied.
+///
+/// # Errors
+/// When the bytes are no such file, or hold kinds of numbers other than F32, F64 and I64.
+pub fn decode(bytes: &[u8]) -> Result<(TensorTable, BTreeMap<String, String>), FormatError> {
+    let (_, header) = SafeTensors::read_metadata(bytes)?;
+    let metadata = header
+        .metadata()
+        .clone()
+        .unwrap_or_default()
+        .into_iter()
+        .collect();
+    let mut tensors = TensorTable::new();
+    for (name, view) in SafeTensors::deserialize(bytes)?.iter() {
+        tensors.insert(name.to_owned(), HostTensor::from_view(name, &view)?);
+    }
+    Ok((tensors, metadata))
+}
+
+/// # Errors
+/// When the table cannot be expressed as safetensors.
+pub fn encode(tensors: &TensorTable, metadata: BTreeMap<String, String>) -> Result<Vec<u8>, FormatError> {
+    let metadata = (!metadata.is_empty()).then(|| metadata.into_iter().collect());
+    Ok(safetensors::serialize(tensors, metadata)?)
+}

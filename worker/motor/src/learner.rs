@@ -1,0 +1,114 @@
+//! One learning step: roll out, losses, backward pass, clipping, Adam.
+
+use tch::Tensor;
+
+use crate::arm::Effector;
+use crate::checkpoint::CheckpointError;
+use crate::device::Numerics;
+use crate::engine::{NoiseSource, Recording, Rollout, roll_out};
+use crate::environment::Episode;
+use crate::host_tensor::TensorTable;
+use crate::loss::{LossTerms, LossWeights, Losses};
+use crate::optimizer::{Adam, clip, gradients, joint_norm};
+use crate::policy::LeakyPolicy;
+
+/// An arm, a policy that moves it, and an optimizer that improves the policy.
+#[derive(Debug)]
+pub struct Learner {
+    pub(crate) numerics: Numerics,
+    pub(crate) effector: Effector,
+    pub(crate) policy: LeakyPolicy,
+    pub(crate) adam: Adam,
+    weights: LossWeights,
+    clip: Option<f64>,
+}
+
+/// A loss term or gradient stopped being finite; nothing was changed.
+#[derive(Debug)]
+pub struct NotFinite {
+    pub quantity: String,
+}
+
+impl Learner {
+    pub fn new(
+        policy: LeakyPolicy,
+        learning_rate: f64,
+        weights: LossWeights,
+        clip: Option<f64>,
+        numerics: Numerics,
+    ) -> Self {
+        let adam = Adam::new(learning_rate, &policy);
+        Self {
+            numerics,
+            effector: Effector::new(numerics),
+            policy,
+            adam,
+            weights,
+            clip,
+        }
+    }
+
+    /// Goes on with an optimizer that has seen `step` updates.
+    ///
+    /// # Errors
+    /// When the moments do not fit the policy.
+    pub fn restore_optimizer(
+        &mut self,
+        learning_rate: f64,
+        step: u64,
+        moments: &TensorTable,
+    ) -> Result<(), CheckpointError> {
+        self.adam = Adam::from_state(learning_rate, step, moments, &self.policy, self.numerics)?;
+        Ok(())
+    }
+
+    /// Runs an episode, recording what [`learn`](Self::learn) needs.
+    pub fn roll_out(&self, episode: &Episode, noise: Option<&NoiseSource>) -> Rollout {
+        roll_out(
+            &self.effector,
+            &self.policy,
+            episode,
+            noise,
+            Recording::Losses,
+            self.numerics,
+        )
+    }
+
+    /// Losses of a roll-out, and the update that they ask for. Returns the losses and the joint norm of the
+    /// gradients before clipping.
+    ///
+    /// # Errors
+    /// [`NotFinite`] if a loss or gradient is not: then nothing is updated.
+    pub fn learn(&mut self, rollout: &Rollout, goal: &Tensor) -> Result<(Losses, f64), NotFinite> {
+        let terms = LossTerms::new(&self.policy, rollout, goal, &self.weights);
+        let losses = terms.values();
+        // The sum comes first in `named`; the term that spoilt it says more.
+        let spoilt = losses
+            .named()
+            .into_iter()
+            .rev()
+            .find(|(_, value)| !value.is_finite());
+        if let Some((name, _)) = spoilt {
+            return Err(NotFinite {
+                quantity: format!("loss/{name}"),
+            });
+        }
+        let gradients = gradients(&terms.total, &self.policy, false);
+        let norm = joint_norm(&gradients);
+        if !norm.is_finite() {
+            let spoilt = gradients
+                .iter()
+                .find(|(_, gradient)| gradient.isfinite().all().int64_value(&[]) == 0);
+            let name = spoilt.map_or("norm", |(name, _)| name);
+            return Err(NotFinite {
+                quantity: format!("gradient/{name}"),
+            });
+        }
+        let gradients = match self.clip {
+            Some(max) => clip(gradients, norm, max),
+            None => gradients,
+        };
+        self.adam.update(&self.policy, &gradients);
+        Ok((losses, norm))
+    }
+}

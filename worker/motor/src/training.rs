@@ -1,0 +1,244 @@
+//! Training: batches, evaluations, checkpoints, in the order that the reference trains in.
+
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::{Best, Checkpoint, CheckpointError};
+use crate::config::TrainingConfig;
+use crate::device::{Numerics, set_intra_op_threads};
+use crate::engine::NoiseSource;
+use crate::environment::Episode;
+use crate::error::Error;
+use crate::evaluation::{CONDITIONS_PER_CHUNK, Evaluation, Evaluator, Progress};
+use crate::learner::{Learner, NotFinite};
+use crate::loss::Losses;
+use crate::policy::{LeakyPolicy, NetworkConfig};
+use crate::random::{Purpose, Stream};
+use crate::tasks::{DELAY_STEPS, Mode, Trial, TrialConditions};
+
+/// What one batch did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BatchReport {
+    pub batch: u64,
+    pub conditions: TrialConditions,
+    pub losses: Losses,
+    /// Joint 2-norm of the gradients before clipping.
+    pub grad_norm: f64,
+}
+
+/// A training run in progress. Owned by one thread; all calls block.
+///
+/// libtorch uses one thread within an operation, set for the thread that builds the trainer;
+/// [`set_intra_op_threads`] raises it, at the price of sums whose order may differ.
+#[derive(Debug)]
+pub struct Trainer {
+    config: TrainingConfig,
+    learner: Learner,
+    next_batch: u64,
+    best: Option<Best>,
+}
+
+impl Trainer {
+    /// Builds the initial network from the configuration's seed.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`].
+    pub fn new(config: TrainingConfig, numerics: Numerics) -> Result<Self, Error> {
+        config.validate()?;
+        set_intra_op_threads(1);
+        let NetworkConfig::Leaky(network) = config.network.clone();
+        let policy = LeakyPolicy::new(network, config.seed, numerics);
+        Ok(Self {
+            learner: learner(&config, policy, numerics),
+            config,
+            next_batch: 0,
+            best: None,
+        })
+    }
+
+    /// Goes on where the checkpoint was taken: every later number is that of the uninterrupted run, bit for bit.
+    ///
+    /// The configuration may differ from the checkpoint's in how long to train and when and how to evaluate.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`], or [`Error::Checkpoint`] if the checkpoint belongs to another training or does
+    /// not fit.
+    pub fn resume(
+        config: TrainingConfig,
+        numerics: Numerics,
+        checkpoint: &Checkpoint,
+    ) -> Result<Self, Error> {
+        config.validate()?;
+        require_same_training(&config, &checkpoint.config)?;
+        set_intra_op_threads(1);
+        let NetworkConfig::Leaky(network) = config.network.clone();
+        let policy = LeakyPolicy::from_state(network, &checkpoint.state, numerics)?;
+        let mut learner = learner(&config, policy, numerics);
+        learner.restore_optimizer(config.learning_rate, checkpoint.adam_step, &checkpoint.moments)?;
+        Ok(Self {
+            learner,
+            config,
+            next_batch: checkpoint.next_batch,
+            best: checkpoint.best,
+        })
+    }
+
+    pub fn config(&self) -> &TrainingConfig {
+        &self.config
+    }
+
+    /// Batch that will be trained next; equal to the number of batches trained so far.
+    pub fn next_batch(&self) -> u64 {
+        self.next_batch
+    }
+
+    pub fn is_finished(&self) -> bool {
+        self.next_batch >= self.config.batches
+    }
+
+    /// Best evaluation so far.
+    pub fn best(&self) -> Option<Best> {
+        self.best
+    }
+
+    /// The network as it is now.
+    pub fn policy(&self) -> &LeakyPolicy {
+        &self.learner.policy
+    }
+
+    /// Trains the next batch: draws a task and its conditions, rolls out with noise, updates.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] when a loss or gradient is not finite: the batch is not applied, and the trainer stays
+    /// as it was. [`Error::Finished`] after the last batch.
+    pub fn train_batch(&mut self) -> Result<BatchReport, Error> {
+        if self.is_finished() {
+            return Err(Error::Finished {
+                batches: self.config.batches,
+            });
+        }
+        let batch = self.next_batch;
+        let conditions = draw_conditions(&self.config, batch);
+        let trial = Trial::new(conditions)
+            .unwrap_or_else(|error| unreachable!("conditions are drawn from those there are: {error}"));
+        let episode = Episode::new(std::slice::from_ref(&trial), self.learner.numerics);
+        let noise = NoiseSource::training(self.config.seed, batch, trial.rows());
+        let rollout = self.learner.roll_out(&episode, Some(&noise));
+        match self.learner.learn(&rollout, &episode.goal) {
+            Ok((losses, grad_norm)) => {
+                self.next_batch += 1;
+                Ok(BatchReport {
+                    batch,
+                    conditions: trial.conditions,
+                    losses,
+                    grad_norm,
+                })
+            }
+            Err(NotFinite { quantity }) => Err(Error::Diverged {
+                batch,
+                conditions: Box::new(trial.conditions),
+                quantity,
+            }),
+        }
+    }
+
+    /// Whether an evaluation follows the given batch's update: every `save_every` batches from batch 0 on, and
+    /// after the last.
+    pub fn evaluation_due(&self, batch: u64) -> bool {
+        batch.is_multiple_of(self.config.save_every) || batch + 1 == self.config.batches
+    }
+
+    /// Evaluates the network as the last trained batch left it, and notes whether it is the best so far (ties
+    /// count as better). `progress` is called after every step and may stop it.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] when `progress` breaks off; [`Error::EvaluationDiverged`].
+    pub fn evaluate(&mut self, progress: &mut Progress<'_>) -> Result<Evaluation, Error> {
+        let batch = self.next_batch.saturating_sub(1);
+        let evaluator = Evaluator {
+            effector: &self.learner.effector,
+            policy: &self.learner.policy,
+            numerics: self.learner.numerics,
+            protocol: self.config.evaluation,
+            seed: self.config.seed,
+            batch,
+            conditions_per_chunk: CONDITIONS_PER_CHUNK,
+        };
+        let outcomes = evaluator
+            .run(&self.config.tasks, progress)
+            .map_err(|_| Error::Interrupted)?;
+        let mut evaluation = Evaluation::new(batch, &outcomes);
+        if let Some((task, _)) = evaluation.per_task.iter().find(|(_, score)| !score.is_finite()) {
+            return Err(Error::EvaluationDiverged { batch, task: *task });
+        }
+        evaluation.is_best = self.best.is_none_or(|best| evaluation.total <= best.value);
+        if evaluation.is_best {
+            self.best = Some(Best {
+                value: evaluation.total,
+                batch,
+            });
+        }
+        Ok(evaluation)
+    }
+
+    /// Everything that is needed to go on from here, in host memory.
+    pub fn checkpoint(&self) -> Checkpoint {
+        Checkpoint {
+            config: self.config.clone(),
+            next_batch: self.next_batch,
+            best: self.best,
+            adam_step: self.learner.adam.step(),
+            state: self.learner.policy.state(),
+            moments: self.learner.adam.state(),
+        }
+    }
+}
+
+fn learner(config: &TrainingConfig, policy: LeakyPolicy, numerics: Numerics) -> Learner {
+    Learner::new(
+        policy,
+        config.learning_rate,
+        config.loss_weights,
+        config.clip,
+        numerics,
+    )
+}
+
+/// Task, speed, delay and directions of a batch: each uniform, each from its own stream.
+pub fn draw_conditions(config: &TrainingConfig, batch: u64) -> TrialConditions {
+    let stream = |purpose| Stream {
+        seed: config.seed,
+        purpose,
+        batch,
+        step: 0,
+    };
+    let mode = Mode::Train;
+    let task = config.tasks[stream(Purpose::TaskChoice).index(0, config.tasks.len())];
+    let speed = stream(Purpose::Speed).index(0, task.movement_steps(mode).len());
+    let delay_steps = DELAY_STEPS[stream(Purpose::Delay).index(0, DELAY_STEPS.len())];
+    let directions = stream(Purpose::Directions);
+    let directions = (0..config.batch_size as u32).map(|trial| directions.index(trial, mode.directions()));
+    TrialConditions {
+        task,
+        mode,
+        speed,
+        delay_steps,
+        directions: directions.collect(),
+    }
+}
+
+/// Everything that decides the numbers of the batches still to come must be as it was.
+fn require_same_training(asked: &TrainingConfig, stored: &TrainingConfig) -> Result<(), CheckpointError> {
+    let fields = [
+        ("network", asked.network == stored.network),
+        ("tasks", asked.tasks == stored.tasks),
+        ("batch_size", asked.batch_size == stored.batch_size),
+        ("learning_rate", asked.learning_rate == stored.learning_rate),
+        ("clip", asked.clip == stored.clip),
+        ("loss_weights", asked.loss_weights == stored.loss_weights),
+        ("seed", asked.seed == stored.seed),
+    ];
+    match fields.into_iter().find(|(_, same)| !same) {
+        Some((field, _)) => Err(CheckpointError::OtherTraining { field }),
+        None => Ok(()),
+    }
+}
