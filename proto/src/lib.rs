@@ -1,1 +1,21 @@
-//! To be filled.
+//! What goes over Motif's wire, shared by the coordinator, the workers and every client.
+//!
+//! In reading order:
+//!
+//! - [`id`]: a type per kind of identifier, so that a run's id cannot stand where an attempt's is wanted
+//! - [`spec`]: what an experiment may ask for, its validation and its presets
+//! - [`run`]: runs, attempts and checkpoints as clients see them
+//! - [`metrics`]: series names, batches of points and what a curve query answers
+//! - [`worker`]: the worker's side of the protocol: register, claim, heartbeat, metrics, checkpoints, finish
+//! - [`event`]: what the server-sent event streams carry
+//! - [`problem`]: the error document of RFC 9457
+//!
+//! This crate knows neither libtorch nor SQL, so a client builds in seconds.
+
+pub mod event;
+pub mod id;
+pub mod metrics;
+pub mod problem;
+pub mod run;
+pub mod spec;
+pub mod worker;

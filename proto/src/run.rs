@@ -1,0 +1,356 @@
+//! Runs, attempts and checkpoints as clients see them.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::id::{AttemptId, CheckpointId, ExperimentId, RunId, WorkerId};
+use crate::metrics::StepValue;
+use crate::spec::{ExperimentKind, ExperimentSpec};
+
+/// Where a run stands.
+///
+/// ```text
+/// queued → running → succeeded | failed | cancelled
+///    ↑        │
+///    └────────┘  lease lost or handed back
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// Waits for a worker.
+    Queued,
+    /// A worker holds its lease.
+    Running,
+    /// Ended as asked.
+    Succeeded,
+    /// Ended with an error; see `failure`.
+    Failed,
+    /// Ended by a person.
+    Cancelled,
+}
+
+impl RunState {
+    /// All states, in the order of a run's life.
+    pub const ALL: [Self; 5] = [
+        Self::Queued,
+        Self::Running,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    /// The word used in SQL, on the wire and on pages.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether the run can change no more.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        match self {
+            Self::Queued | Self::Running => false,
+            Self::Succeeded | Self::Failed | Self::Cancelled => true,
+        }
+    }
+}
+
+impl fmt::Display for RunState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// How one worker's try at a run went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptState {
+    /// Holds the run's lease.
+    Running,
+    /// Brought the run to its end.
+    Succeeded,
+    /// Ended with an error.
+    Failed,
+    /// Stopped sending heartbeats; the run went back to the queue or failed.
+    Lost,
+    /// Handed the run back on a clean shutdown.
+    Released,
+    /// Ended because the run was cancelled.
+    Cancelled,
+}
+
+impl AttemptState {
+    /// The word used in SQL, on the wire and on pages.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Lost => "lost",
+            Self::Released => "released",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// Why an attempt or a run failed, as far as it decides what happens next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum FailureClass {
+    /// The spec cannot be carried out, on any worker.
+    BadSpec,
+    /// Memory of the device or the machine ran out.
+    OutOfMemory,
+    /// A loss or a gradient was not finite.
+    Diverged,
+    /// Too many attempts in a row were lost.
+    Lost,
+    /// Anything else: a fault of the worker or its machine.
+    Internal,
+}
+
+impl FailureClass {
+    /// The word used in SQL, on the wire and on pages.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BadSpec => "bad_spec",
+            Self::OutOfMemory => "out_of_memory",
+            Self::Diverged => "diverged",
+            Self::Lost => "lost",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+/// An error that ended an attempt or a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Failure {
+    /// What kind of error.
+    pub class: FailureClass,
+    /// What happened, for a person.
+    pub message: String,
+}
+
+/// How far a training run has come.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Progress {
+    /// Batches whose metrics are stored.
+    pub batches_done: u64,
+    /// Batches that the spec asks for.
+    pub batches_total: u64,
+    /// Newest training speed, evaluations left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batches_per_second: Option<f64>,
+}
+
+/// A run as lists show it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RunSummary {
+    /// The run.
+    pub id: RunId,
+    /// The experiment that it executes.
+    pub experiment: ExperimentId,
+    /// The experiment's name.
+    pub name: String,
+    /// What is done.
+    pub kind: ExperimentKind,
+    /// The preset that filled in what the spec left open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
+    /// Seed of all randomness.
+    pub seed: u64,
+    /// The experiment's tags.
+    pub tags: Vec<String>,
+    /// Higher goes first.
+    pub priority: i32,
+    /// Where it stands.
+    pub state: RunState,
+    /// How far it has come.
+    pub progress: Progress,
+    /// Newest `loss/total`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_loss: Option<StepValue>,
+    /// Newest `validation/total`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_validation: Option<StepValue>,
+    /// Least `validation/total`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_validation: Option<StepValue>,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// Name of the worker that holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// When it was submitted.
+    pub created_at: DateTime<Utc>,
+    /// When its first attempt began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// A run with everything about it but its curves and checkpoints.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RunDetail {
+    /// What lists show.
+    #[serde(flatten)]
+    pub summary: RunSummary,
+    /// The spec with every field filled in.
+    pub spec: ExperimentSpec,
+    /// SHA-256 of the normalised spec's JSON, in hex.
+    pub spec_sha256: String,
+    /// Names of the series that it has written.
+    pub series: Vec<String>,
+    /// Its attempts, oldest first.
+    pub attempt_history: Vec<Attempt>,
+}
+
+/// One worker's try at a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Attempt {
+    /// The attempt.
+    pub id: AttemptId,
+    /// 1 for the first.
+    pub number: u32,
+    /// The worker that made it.
+    pub worker: WorkerId,
+    /// That worker's name.
+    pub worker_name: String,
+    /// How it went.
+    pub state: AttemptState,
+    /// The batch that it began with: 0, or where its checkpoint left off.
+    pub first_batch: u64,
+    /// When it was claimed.
+    pub started_at: DateTime<Utc>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<DateTime<Utc>>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
+/// Answer of `GET /runs`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RunList {
+    /// Newest first.
+    pub runs: Vec<RunSummary>,
+    /// Give it as `cursor` to get what follows; absent at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+/// Answer of `POST /experiments`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ExperimentAccepted {
+    /// The experiment.
+    pub experiment: ExperimentId,
+    /// Its run, queued.
+    pub run: RunSummary,
+    /// The spec with every field filled in.
+    pub spec: ExperimentSpec,
+    /// SHA-256 of the normalised spec's JSON, in hex.
+    pub spec_sha256: String,
+}
+
+/// What a checkpoint is kept for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum CheckpointKind {
+    /// Least validation loss so far.
+    Best,
+    /// The newest: what a taken-back run resumes from.
+    Last,
+}
+
+impl CheckpointKind {
+    /// The word used in SQL, on the wire and on pages.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Best => "best",
+            Self::Last => "last",
+        }
+    }
+}
+
+impl fmt::Display for CheckpointKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A stored state of a network; its bytes are at `GET /checkpoints/{id}/content`, as safetensors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Checkpoint {
+    /// The checkpoint.
+    pub id: CheckpointId,
+    /// Whose network.
+    pub run: RunId,
+    /// The attempt that made it.
+    pub attempt: AttemptId,
+    /// What it is kept for.
+    pub kind: CheckpointKind,
+    /// The batch that follows: everything before it has been applied.
+    pub next_batch: u64,
+    /// `validation/total` of this state, where it was evaluated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<f64>,
+    /// SHA-256 of the content, in hex.
+    pub sha256: String,
+    /// Length of the content.
+    pub size_bytes: u64,
+    /// When it became durable.
+    pub created_at: DateTime<Utc>,
+}
+
+/// Answer of `GET /runs/{id}/checkpoints`: newest first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CheckpointList {
+    /// The checkpoints.
+    pub checkpoints: Vec<Checkpoint>,
+}
+
+/// Answer of `GET /queue`: how many runs are in each state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Queue {
+    /// Wait for a worker.
+    pub queued: u64,
+    /// Held by a worker.
+    pub running: u64,
+    /// Ended as asked.
+    pub succeeded: u64,
+    /// Ended with an error.
+    pub failed: u64,
+    /// Ended by a person.
+    pub cancelled: u64,
+}

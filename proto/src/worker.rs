@@ -1,0 +1,267 @@
+//! The worker's side of the protocol, under `/api/v1/worker`.
+//!
+//! ```text
+//! register → claim (long poll) → heartbeat …
+//!                              → metrics, checkpoints … → finish
+//! ```
+//!
+//! Everything after the claim carries the attempt's id and its fencing token. When the lease has passed to
+//! another attempt, the answer is 409 with the code `stale_lease`, and nothing was written.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::id::{AttemptId, CheckpointId, FencingToken, RunId, WorkerId};
+use crate::run::{CheckpointKind, Failure};
+use crate::spec::ExperimentSpec;
+
+/// Longest time that a claim may wait for work, in seconds.
+pub const MAX_CLAIM_WAIT_SECONDS: u32 = 30;
+
+/// What a worker computes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceKind {
+    /// Processor cores.
+    Cpu,
+    /// An NVIDIA card.
+    Cuda,
+}
+
+impl DeviceKind {
+    /// The word used in SQL, on the wire and on pages.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+        }
+    }
+}
+
+/// Body of `POST /worker/register`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RegisterWorker {
+    /// A name for people, such as the machine's.
+    pub name: String,
+    /// Version of the worker's program.
+    pub version: String,
+    /// What it computes on.
+    pub device: DeviceKind,
+    /// The device in words, such as a card's name.
+    pub device_name: String,
+    /// How many runs it takes at once.
+    pub slots: u32,
+    /// Memory of the device in bytes, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// Free words that specs can ask for.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Answer to [`RegisterWorker`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct WorkerRegistered {
+    /// Names the worker from now on. A worker that the coordinator does not know any more (404,
+    /// `unknown_worker`) registers again.
+    pub worker: WorkerId,
+    /// How often to send heartbeats.
+    pub heartbeat_seconds: u32,
+    /// How long a lease lasts without one.
+    pub lease_seconds: u32,
+}
+
+/// Body of `POST /worker/claim`. The call waits until there is work or `wait_seconds` are over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ClaimRequest {
+    /// Who asks.
+    pub worker: WorkerId,
+    /// Slots without work now; at least 1.
+    pub free_slots: u32,
+    /// How long to wait, at most [`MAX_CLAIM_WAIT_SECONDS`].
+    pub wait_seconds: u32,
+}
+
+/// Answer to [`ClaimRequest`] with status 200; 204 says that there was no work.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Claim {
+    /// The run to carry out.
+    pub run: RunId,
+    /// This try at it.
+    pub attempt: AttemptId,
+    /// To be sent with every later call.
+    pub token: FencingToken,
+    /// What to do, every field filled in.
+    pub spec: ExperimentSpec,
+    /// Where to go on, if an earlier attempt left a checkpoint; else begin with batch 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<ResumePoint>,
+    /// How long the lease lasts without a heartbeat.
+    pub lease_seconds: u32,
+}
+
+/// The checkpoint that a run goes on from. Its bytes are at `GET /checkpoints/{id}/content`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ResumePoint {
+    /// The checkpoint.
+    pub checkpoint: CheckpointId,
+    /// The first batch that is not in it. Points of the curve from this batch on were dropped.
+    pub next_batch: u64,
+    /// SHA-256 of its content, in hex.
+    pub sha256: String,
+    /// Length of its content.
+    pub size_bytes: u64,
+}
+
+/// Body of `POST /worker/heartbeat`: keeps the leases of all attempts that the worker holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Heartbeat {
+    /// Who lives.
+    pub worker: WorkerId,
+    /// The attempts that it works on; may be empty.
+    pub leases: Vec<HeldLease>,
+}
+
+/// An attempt and the token that proves that it is the newest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct HeldLease {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// Its fencing token.
+    pub token: FencingToken,
+}
+
+/// Answer to [`Heartbeat`]: one verdict per lease, in the order asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct HeartbeatAnswer {
+    /// The verdicts.
+    pub leases: Vec<LeaseVerdict>,
+}
+
+/// What became of a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct LeaseVerdict {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// What to do.
+    pub verdict: Verdict,
+}
+
+/// What a worker does with an attempt after a heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The lease is renewed: go on.
+    Continue,
+    /// The run was cancelled: stop at the next batch, send nothing more.
+    Cancelled,
+    /// The run is in other hands or ended: stop at once, send nothing more.
+    Lost,
+}
+
+/// Query of `POST /worker/checkpoints`; the body is the file itself, `application/octet-stream`, streamed.
+///
+/// It is refused (422, `checksum_mismatch`) unless the bytes have the length and the hash given, and (409,
+/// `sequence_gap`) while metrics before `metrics_sequence` are missing: a checkpoint never outruns its curve.
+/// Sending the same one again is harmless.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema, utoipa::IntoParams))]
+pub struct UploadCheckpoint {
+    /// The attempt that made it.
+    pub attempt: AttemptId,
+    /// Its fencing token.
+    pub token: FencingToken,
+    /// What it is kept for. A newer one of the same kind replaces it.
+    pub kind: CheckpointKind,
+    /// The first batch that is not in it.
+    pub next_batch: u64,
+    /// Every batch of metrics before this sequence number must have been stored.
+    pub metrics_sequence: u64,
+    /// SHA-256 of the content, 64 hex digits.
+    pub sha256: String,
+    /// Length of the content.
+    pub size_bytes: u64,
+    /// `validation/total` of this state, where it was evaluated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<f64>,
+}
+
+/// Body of `POST /worker/finish`. Safe to repeat.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct FinishAttempt {
+    /// The attempt that ends.
+    pub attempt: AttemptId,
+    /// Its fencing token.
+    pub token: FencingToken,
+    /// Every batch of metrics before this sequence number must have been stored (409, `sequence_gap`).
+    pub metrics_sequence: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum Outcome {
+    /// The run is complete.
+    Succeeded,
+    /// The run cannot go on, or not here.
+    Failed {
+        /// Why.
+        failure: Failure,
+    },
+    /// The worker shuts down and hands the run back; another one resumes it from the last checkpoint.
+    Released,
+}
+
+/// A worker as `GET /workers` shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct WorkerInfo {
+    /// The worker.
+    pub id: WorkerId,
+    /// Its name for people.
+    pub name: String,
+    /// Version of its program.
+    pub version: String,
+    /// What it computes on.
+    pub device: DeviceKind,
+    /// The device in words.
+    pub device_name: String,
+    /// How many runs it takes at once.
+    pub slots: u32,
+    /// Free words that specs can ask for.
+    pub labels: BTreeMap<String, String>,
+    /// Whether it was heard of within a lease's time.
+    pub alive: bool,
+    /// The runs that it holds.
+    pub runs: Vec<RunId>,
+    /// When it registered.
+    pub registered_at: DateTime<Utc>,
+    /// When it was last heard of.
+    pub last_seen_at: DateTime<Utc>,
+}
+
+/// Answer of `GET /workers`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct WorkerList {
+    /// Those alive first, then by name.
+    pub workers: Vec<WorkerInfo>,
+}
