@@ -9,9 +9,12 @@
 //! - [`worker`]: the worker's side of the protocol: register, claim, heartbeat, metrics, checkpoints, finish
 //! - [`event`]: what the server-sent event streams carry
 //! - [`problem`]: the error document of RFC 9457
+//! - `client` (feature `client`): the typed client of the API
 //!
 //! This crate knows neither libtorch nor SQL, so a client builds in seconds.
 
+#[cfg(feature = "client")]
+pub mod client;
 pub mod event;
 pub mod id;
 pub mod metrics;

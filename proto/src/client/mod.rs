@@ -1,0 +1,20 @@
+//! The typed client of the coordinator's API: one method per endpoint.
+//!
+//! - [`Client::new`] and what every request has in common: `http`
+//! - what a request can meet: [`ClientError`]
+//! - the scientist's side: `runs`; live streams that survive a restart of the coordinator: [`EventStream`]
+//! - the worker's side: `worker`
+//!
+//! Every call has a time limit, and none retries by itself: whoever calls knows whether repeating is wanted and
+//! asks [`ClientError::is_transient`]. Event streams are the exception: they reconnect where they left off.
+
+mod error;
+mod events;
+mod http;
+mod runs;
+mod worker;
+
+pub use error::ClientError;
+pub use events::{EventStream, StreamItem};
+pub use http::{Client, Content};
+pub use runs::{MetricsQuery, RunFilter};

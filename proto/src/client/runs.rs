@@ -1,0 +1,148 @@
+//! The scientist's side: experiments, runs, curves, checkpoints, presets, workers, the queue.
+
+use reqwest::Method;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::http::Content;
+use super::{Client, ClientError};
+use crate::id::{CheckpointId, RunId};
+use crate::metrics::RunMetrics;
+use crate::run::{Checkpoint, CheckpointList, ExperimentAccepted, Queue, RunDetail, RunList, RunState};
+use crate::spec::preset::{PresetInfo, PresetList};
+use crate::worker::{WorkerInfo, WorkerList};
+
+/// Which runs a list holds; everything that is absent lets all through.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RunFilter {
+    /// Only runs in this state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<RunState>,
+    /// Only runs whose name has this text in it.
+    #[serde(rename = "q", skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// Only runs with this tag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// Length of one page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// Where the page before ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// What part of a run's curves is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MetricsQuery {
+    /// Names of series; none means all.
+    pub series: Vec<String>,
+    /// Reduce every series to about this many points.
+    pub points: Option<u32>,
+    /// First step.
+    pub from: Option<u64>,
+    /// Last step.
+    pub to: Option<u64>,
+}
+
+impl MetricsQuery {
+    fn pairs(&self) -> Vec<(&'static str, String)> {
+        let mut pairs = Vec::new();
+        if !self.series.is_empty() {
+            pairs.push(("series", self.series.join(",")));
+        }
+        pairs.extend(self.points.map(|points| ("points", points.to_string())));
+        pairs.extend(self.from.map(|from| ("from", from.to_string())));
+        pairs.extend(self.to.map(|to| ("to", to.to_string())));
+        pairs
+    }
+}
+
+impl Client {
+    /// Submits an experiment: a JSON document with the fields of a spec.
+    ///
+    /// # Errors
+    /// A problem with the code `invalid_spec` names every field that is wrong.
+    pub async fn submit(&self, spec: &Value) -> Result<ExperimentAccepted, ClientError> {
+        self.post(&["experiments"], spec).await
+    }
+
+    /// One page of the list of runs, newest first.
+    ///
+    /// # Errors
+    /// Any of [`ClientError`].
+    pub async fn runs(&self, filter: &RunFilter) -> Result<RunList, ClientError> {
+        self.json(self.request(Method::GET, &["runs"]).query(filter))
+            .await
+    }
+
+    /// Everything about one run but its curves and checkpoints.
+    ///
+    /// # Errors
+    /// A problem with status 404 where there is no such run.
+    pub async fn run(&self, run: RunId) -> Result<RunDetail, ClientError> {
+        self.get(&["runs", &run.to_string()]).await
+    }
+
+    /// Ends a run that waits or is being worked on.
+    ///
+    /// # Errors
+    /// A problem with status 409 where the run has ended already.
+    pub async fn cancel(&self, run: RunId) -> Result<(), ClientError> {
+        let request = self.request(Method::POST, &["runs", &run.to_string(), "cancel"]);
+        self.send(request).await.map(drop)
+    }
+
+    /// A run's curves.
+    ///
+    /// # Errors
+    /// Any of [`ClientError`].
+    pub async fn metrics(&self, run: RunId, query: &MetricsQuery) -> Result<RunMetrics, ClientError> {
+        let request = self.request(Method::GET, &["runs", &run.to_string(), "metrics"]);
+        self.json(request.query(&query.pairs())).await
+    }
+
+    /// A run's checkpoints, newest first.
+    ///
+    /// # Errors
+    /// Any of [`ClientError`].
+    pub async fn checkpoints(&self, run: RunId) -> Result<Vec<Checkpoint>, ClientError> {
+        let list: CheckpointList = self.get(&["runs", &run.to_string(), "checkpoints"]).await?;
+        Ok(list.checkpoints)
+    }
+
+    /// A checkpoint's bytes. They are not compared with its hash here.
+    ///
+    /// # Errors
+    /// A problem with status 404 where a newer checkpoint has replaced it.
+    pub async fn checkpoint_content(&self, checkpoint: CheckpointId) -> Result<Content, ClientError> {
+        self.content(&["checkpoints", &checkpoint.to_string(), "content"])
+            .await
+    }
+
+    /// The experiments that have a name.
+    ///
+    /// # Errors
+    /// Any of [`ClientError`].
+    pub async fn presets(&self) -> Result<Vec<PresetInfo>, ClientError> {
+        let list: PresetList = self.get(&["presets"]).await?;
+        Ok(list.presets)
+    }
+
+    /// The workers, those alive first.
+    ///
+    /// # Errors
+    /// Any of [`ClientError`].
+    pub async fn workers(&self) -> Result<Vec<WorkerInfo>, ClientError> {
+        let list: WorkerList = self.get(&["workers"]).await?;
+        Ok(list.workers)
+    }
+
+    /// How many runs are in each state.
+    ///
+    /// # Errors
+    /// Any of [`ClientError`].
+    pub async fn queue(&self) -> Result<Queue, ClientError> {
+        self.get(&["queue"]).await
+    }
+}

@@ -1,0 +1,110 @@
+//! The worker's side: register, claim, heartbeat, metrics, checkpoints, finish.
+
+use std::path::Path;
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use reqwest::{Body, Method, StatusCode};
+use tokio_util::io::ReaderStream;
+
+use super::{Client, ClientError};
+use crate::metrics::{MetricsAccepted, MetricsBatch};
+use crate::worker::{
+    Claim, ClaimRequest, FinishAttempt, Heartbeat, HeartbeatAnswer, RegisterWorker, UploadCheckpoint,
+    WorkerRegistered,
+};
+
+/// How long after the end of its wait a claim may still be answered.
+const CLAIM_GRACE: Duration = Duration::from_secs(10);
+/// How long an upload may take beside the transfer itself.
+const UPLOAD_GRACE: Duration = Duration::from_secs(60);
+/// The slowest transfer that is worth waiting for.
+const SLOWEST_UPLOAD_BYTES_PER_SECOND: u64 = 64 * 1024;
+/// Longest time without a sign of life before a heartbeat counts as lost; a lease is longer.
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Client {
+    /// Makes a worker known. Not idempotent: every call makes a new worker.
+    ///
+    /// # Errors
+    /// Any of [`ClientError`].
+    pub async fn register(&self, worker: &RegisterWorker) -> Result<WorkerRegistered, ClientError> {
+        self.post(&["worker", "register"], worker).await
+    }
+
+    /// Waits for work; `None` when there was none for `wait_seconds`.
+    ///
+    /// # Errors
+    /// A problem with the code `unknown_worker` asks to register again.
+    pub async fn claim(&self, claim: &ClaimRequest) -> Result<Option<Claim>, ClientError> {
+        let limit = Duration::from_secs(u64::from(claim.wait_seconds)) + CLAIM_GRACE;
+        let request = self.request(Method::POST, &["worker", "claim"]);
+        let response = self.send(request.timeout(limit).json(claim)).await?;
+        if response.status() == StatusCode::NO_CONTENT {
+            return Ok(None);
+        }
+        self.decode(response).await.map(Some)
+    }
+
+    /// Renews leases, and tells what became of each.
+    ///
+    /// # Errors
+    /// A problem with the code `unknown_worker` asks to register again.
+    pub async fn heartbeat(&self, heartbeat: &Heartbeat) -> Result<HeartbeatAnswer, ClientError> {
+        let request = self.request(Method::POST, &["worker", "heartbeat"]);
+        self.json(request.timeout(HEARTBEAT_TIMEOUT).json(heartbeat))
+            .await
+    }
+
+    /// Sends what an attempt has measured. Safe to repeat.
+    ///
+    /// # Errors
+    /// Problems with the codes `stale_lease` and `sequence_gap`.
+    pub async fn send_metrics(&self, batch: &MetricsBatch) -> Result<MetricsAccepted, ClientError> {
+        self.post(&["worker", "metrics"], batch).await
+    }
+
+    /// Sends a checkpoint from a file, without holding it in memory. Safe to repeat.
+    ///
+    /// # Errors
+    /// [`ClientError::File`], and problems with the codes `stale_lease`, `sequence_gap`, `checksum_mismatch`.
+    pub async fn upload_checkpoint(&self, upload: &UploadCheckpoint, file: &Path) -> Result<(), ClientError> {
+        let content = tokio::fs::File::open(file)
+            .await
+            .map_err(|source| ClientError::File {
+                path: file.to_owned(),
+                source,
+            })?;
+        self.upload_checkpoint_body(upload, Body::wrap_stream(ReaderStream::new(content)))
+            .await
+    }
+
+    /// Sends a checkpoint from bytes or a stream of bytes. Safe to repeat with the same bytes.
+    ///
+    /// # Errors
+    /// As [`Client::upload_checkpoint`].
+    pub async fn upload_checkpoint_body(
+        &self,
+        upload: &UploadCheckpoint,
+        content: impl Into<Body>,
+    ) -> Result<(), ClientError> {
+        let transfer = Duration::from_secs(upload.size_bytes / SLOWEST_UPLOAD_BYTES_PER_SECOND);
+        let request = self
+            .request(Method::POST, &["worker", "checkpoints"])
+            .query(upload)
+            .timeout(UPLOAD_GRACE + transfer)
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .header(CONTENT_LENGTH, upload.size_bytes)
+            .body(content);
+        self.send(request).await.map(drop)
+    }
+
+    /// Ends an attempt. Safe to repeat.
+    ///
+    /// # Errors
+    /// Problems with the codes `stale_lease` and `sequence_gap`.
+    pub async fn finish(&self, finish: &FinishAttempt) -> Result<(), ClientError> {
+        let request = self.request(Method::POST, &["worker", "finish"]);
+        self.send(request.json(finish)).await.map(drop)
+    }
+}
