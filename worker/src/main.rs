@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use motif_worker::commands::{bench, golden, train};
+use motif_worker::commands::{bench, golden, run, train};
 
 /// Trains networks that control a muscle-driven arm.
 #[derive(Parser)]
@@ -15,6 +15,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Run(run::Arguments),
     Train(train::Arguments),
     Golden(golden::Arguments),
     #[command(subcommand)]
@@ -23,6 +24,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
+        Command::Run(arguments) => run::run(arguments),
         Command::Train(arguments) => train::run(&arguments),
         Command::Golden(arguments) => golden::run(&arguments),
         Command::Bench(bench::Command::Train(arguments)) => bench::train(&arguments),

@@ -2,4 +2,5 @@
 
 pub mod bench;
 pub mod golden;
+pub mod run;
 pub mod train;
