@@ -1,1 +1,28 @@
-//! To be filled.
+//! The program `motif-worker`: it trains networks, one alone or many for a coordinator.
+//!
+//! In reading order:
+//!
+//! - [`spec`]: from what an experiment asks for to what the science is told;
+//! - [`engine`]: the door to the science, and what can come back through it;
+//! - [`driver`]: batches, evaluations and checkpoints of one run, in their order;
+//! - [`local`]: a run whose results are files of a folder;
+//! - [`daemon`]: runs for a coordinator; [`claim`] gets them, [`lease`] keeps them, [`attempt`] carries them out;
+//! - [`report`], [`outbox`], [`sender`], [`spool`]: what was measured, in order, on disk until it was told;
+//! - [`machine`], [`backoff`]: facts about the machine, and patience;
+//! - [`commands`]: the program's commands, as people call them.
+
+pub mod attempt;
+pub mod backoff;
+pub mod claim;
+pub mod commands;
+pub mod daemon;
+pub mod driver;
+pub mod engine;
+pub mod lease;
+pub mod local;
+pub mod machine;
+pub mod outbox;
+pub mod report;
+pub mod sender;
+pub mod spec;
+pub mod spool;

@@ -42,6 +42,8 @@ pub struct Best {
 pub struct Checkpoint {
     pub config: TrainingConfig,
     pub next_batch: u64,
+    /// Last batch whose evaluation was completed.
+    pub evaluated: Option<u64>,
     pub best: Option<Best>,
     /// Updates that the moments have seen.
     pub adam_step: u64,
@@ -57,6 +59,8 @@ struct StoredState {
     format: u32,
     config: TrainingConfig,
     next_batch: u64,
+    #[serde(default)]
+    evaluated: Option<u64>,
     best: Option<Best>,
     adam_step: u64,
 }
@@ -122,6 +126,7 @@ impl Checkpoint {
             format: FORMAT_VERSION,
             config: self.config.clone(),
             next_batch: self.next_batch,
+            evaluated: self.evaluated,
             best: self.best,
             adam_step: self.adam_step,
         };
@@ -163,6 +168,7 @@ impl Checkpoint {
         Ok(Self {
             config: stored.config,
             next_batch: stored.next_batch,
+            evaluated: stored.evaluated,
             best: stored.best,
             adam_step: stored.adam_step,
             state,

@@ -34,6 +34,8 @@ pub struct Trainer {
     config: TrainingConfig,
     learner: Learner,
     next_batch: u64,
+    /// Last batch whose evaluation was completed.
+    evaluated: Option<u64>,
     best: Option<Best>,
 }
 
@@ -51,6 +53,7 @@ impl Trainer {
             learner: learner(&config, policy, numerics),
             config,
             next_batch: 0,
+            evaluated: None,
             best: None,
         })
     }
@@ -78,6 +81,7 @@ impl Trainer {
             learner,
             config,
             next_batch: checkpoint.next_batch,
+            evaluated: checkpoint.evaluated,
             best: checkpoint.best,
         })
     }
@@ -147,6 +151,13 @@ impl Trainer {
         batch.is_multiple_of(self.config.save_every) || batch + 1 == self.config.batches
     }
 
+    /// Whether the last trained batch is due an evaluation that was not completed yet. A checkpoint knows: one
+    /// taken while an evaluation was under way leads to that evaluation when it is resumed.
+    pub fn evaluation_pending(&self) -> bool {
+        let last = self.next_batch.checked_sub(1);
+        last.is_some_and(|batch| self.evaluation_due(batch) && self.evaluated != Some(batch))
+    }
+
     /// Evaluates the network as the last trained batch left it, and notes whether it is the best so far (ties
     /// count as better). `progress` is called after every step and may stop it.
     ///
@@ -170,6 +181,7 @@ impl Trainer {
         if let Some((task, _)) = evaluation.per_task.iter().find(|(_, score)| !score.is_finite()) {
             return Err(Error::EvaluationDiverged { batch, task: *task });
         }
+        self.evaluated = Some(batch);
         evaluation.is_best = self.best.is_none_or(|best| evaluation.total <= best.value);
         if evaluation.is_best {
             self.best = Some(Best {
@@ -185,6 +197,7 @@ impl Trainer {
         Checkpoint {
             config: self.config.clone(),
             next_batch: self.next_batch,
+            evaluated: self.evaluated,
             best: self.best,
             adam_step: self.learner.adam.step(),
             state: self.learner.policy.state(),

@@ -185,6 +185,23 @@ fn an_interrupted_evaluation_leaves_no_trace() {
 }
 
 #[test]
+fn a_checkpoint_knows_whether_its_evaluation_is_still_to_come() {
+    let mut trainer = trainer(config(4));
+    assert!(!trainer.evaluation_pending());
+    train(&mut trainer, 1);
+    let resume = |checkpoint: &Checkpoint| {
+        Trainer::resume(config(4), Numerics::cpu(F32), checkpoint).expect("resumed")
+    };
+    let interrupted = resume(&trainer.checkpoint());
+    assert!(trainer.evaluation_pending() && interrupted.evaluation_pending());
+    evaluate(&mut trainer);
+    let evaluated = resume(&trainer.checkpoint());
+    assert!(!trainer.evaluation_pending() && !evaluated.evaluation_pending());
+    train(&mut trainer, 1);
+    assert!(!trainer.evaluation_pending());
+}
+
+#[test]
 fn the_best_evaluation_counts_ties_as_better() {
     let mut trainer = trainer(config(4));
     train(&mut trainer, 1);

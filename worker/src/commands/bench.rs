@@ -1,0 +1,97 @@
+//! `motif-worker bench`: how long a training batch takes, with the flags and keys of the PyTorch peer's benchmark.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use motif_motor::bench::{BenchOptions, BenchReport};
+use motif_motor::device::{Device, Precision};
+use motif_motor::engine::Engine;
+
+/// Measure.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Train(Arguments),
+}
+
+/// Time training batches of half reaches: roll-out, losses, backward pass, clipping, Adam.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Hidden units
+    #[arg(long, default_value_t = 256)]
+    hidden: usize,
+    /// Trials in a batch
+    #[arg(long, default_value_t = 32)]
+    batch: usize,
+    /// Length of an episode, at least 102; the movement takes steps − 100
+    #[arg(long, default_value_t = 200)]
+    steps: usize,
+    /// Threads within an operation
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// Timed batches
+    #[arg(long, default_value_t = 20)]
+    n: usize,
+    /// Batches before the timed ones
+    #[arg(long, default_value_t = 1)]
+    warmup: usize,
+    /// Seed of all randomness
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Program that runs the episodes
+    #[arg(long, default_value = "reference")]
+    engine: Engine,
+    /// cpu, cuda or cuda:N
+    #[arg(long, default_value = "cpu")]
+    device: Device,
+    /// f32 or f64
+    #[arg(long, default_value = "f32")]
+    precision: Precision,
+    /// One JSON object, with the keys of the peer's
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `bench train`.
+///
+/// # Errors
+/// When the options are impossible or the device cannot be used.
+pub fn train(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let report = motif_motor::bench::train(&BenchOptions {
+        hidden: arguments.hidden,
+        batch: arguments.batch,
+        steps: arguments.steps,
+        threads: arguments.threads,
+        device: arguments.device,
+        precision: arguments.precision,
+        engine: arguments.engine,
+        n: arguments.n,
+        warmup: arguments.warmup,
+        seed: arguments.seed,
+    })?;
+    if arguments.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        print(&report);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(report: &BenchReport) {
+    println!(
+        "{} units, {} trials of {} steps, {} engine on {}, threads: {}",
+        report.hidden, report.batch, report.steps, report.engine, report.device, report.threads
+    );
+    for (part, milliseconds) in [
+        ("roll-out", report.forward_ms),
+        ("losses, backward pass, update", report.backward_ms),
+        ("both", report.total_ms),
+        ("set-up of the trials", report.setup_ms),
+        ("whole batch", report.wall_ms),
+    ] {
+        println!("  {part:30} {milliseconds:10.2} ms");
+    }
+    println!(
+        "  {:30} {:10.0}   (medians of {} batches)",
+        "environment steps per second", report.env_steps_per_s, report.n
+    );
+}

@@ -1,0 +1,146 @@
+//! `motif-worker run`: the daemon.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Args;
+use motif_motor::device::Device;
+use motif_proto::client::Client;
+use motif_proto::worker::RegisterWorker;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::daemon::{self, Options};
+use crate::engine::Motor;
+use crate::machine;
+use crate::outbox::Limits;
+
+/// Carry out runs for a coordinator. SIGTERM: checkpoint, hand runs back, exit 0.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The coordinator's address, such as http://127.0.0.1:8080
+    #[arg(long, env = "MOTIF_SERVER", value_name = "URL")]
+    server: String,
+    /// A token with the scope `worker`
+    #[arg(long, env = "MOTIF_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// Runs at once; for a card 1, for processors half their number when not given
+    #[arg(long, env = "MOTIF_SLOTS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    slots: Option<u32>,
+    /// cpu, cuda or cuda:N
+    #[arg(long, env = "MOTIF_DEVICE", default_value = "cpu")]
+    device: Device,
+    /// Words that specs can ask for
+    #[arg(long, env = "MOTIF_LABELS", value_name = "k=v,…", value_delimiter = ',', value_parser = label)]
+    labels: Vec<(String, String)>,
+    /// Where to keep what is not sent yet
+    #[arg(long, env = "MOTIF_WORK_DIR", value_name = "DIR")]
+    work_dir: Option<PathBuf>,
+    /// A name for people; the machine's when not given
+    #[arg(long)]
+    name: Option<String>,
+    /// Log JSON objects
+    #[arg(long)]
+    log_json: bool,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("a label is written key=value".to_owned()),
+    }
+}
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+/// When the address, the device or the work folder cannot be used, or the coordinator refuses the worker.
+pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    log_to_stderr(arguments.log_json);
+    let client = Client::new(&arguments.server, arguments.token)?;
+    let engine = Arc::new(Motor::new(arguments.device)?);
+    let device = machine::facts(arguments.device);
+    let options = Options {
+        about: RegisterWorker {
+            name: arguments.name.unwrap_or_else(machine::name),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            device: device.kind,
+            device_name: device.name,
+            slots: arguments
+                .slots
+                .unwrap_or_else(|| machine::default_slots(arguments.device)),
+            memory_bytes: device.memory_bytes,
+            labels: arguments.labels.into_iter().collect::<BTreeMap<_, _>>(),
+        },
+        work_dir: arguments.work_dir.unwrap_or_else(default_work_dir),
+        limits: Limits::default(),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let worked = runtime.block_on(async {
+        let shutdown = asked_to_stop().context("cannot listen for signals")?;
+        daemon::run(client, engine, options, shutdown)
+            .await
+            .map_err(anyhow::Error::from)
+    });
+    // Threads that still train are not waited for: their runs were handed back or their time is up.
+    runtime.shutdown_background();
+    worked.map(|()| ExitCode::SUCCESS)
+}
+
+/// Ready at the first SIGTERM or Ctrl-C; the second ends the process at once.
+fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: runs are checkpointed and handed back; a second signal stops at once");
+        tokio::spawn(async move {
+            let code = tokio::select! {
+                _ = terminate.recv() => 143,
+                _ = interrupt.recv() => 130,
+            };
+            std::process::exit(code);
+        });
+    })
+}
+
+fn default_work_dir() -> PathBuf {
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
+        .unwrap_or_else(std::env::temp_dir);
+    cache.join("motif").join("worker")
+}
+
+/// Logs to stderr; `RUST_LOG` chooses what. Panics of a training become its failure, and a line here.
+fn log_to_stderr(json: bool) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let logger = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_writer(std::io::stderr);
+    if json {
+        logger.json().init();
+    } else {
+        logger.init();
+    }
+    std::panic::set_hook(Box::new(|panic| {
+        let location = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(
+            location,
+            "panic: {}",
+            panic.payload_as_str().unwrap_or("no words")
+        );
+    }));
+}

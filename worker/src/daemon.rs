@@ -1,0 +1,116 @@
+//! The daemon: claims runs for its free slots and carries them out until it is told to stop.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use motif_proto::client::{Client, ClientError};
+use motif_proto::worker::RegisterWorker;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::attempt::{Shared, carry_out};
+use crate::claim::{self, Registration};
+use crate::engine::Engine;
+use crate::lease::{Leases, keep_alive};
+use crate::outbox::Limits;
+use crate::spool::{Spool, SpoolError};
+
+/// How long a daemon that is to stop waits for its runs to be handed back.
+pub const HAND_BACK_LIMIT: Duration = Duration::from_secs(20);
+
+/// What a daemon is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What the coordinator is told about it.
+    pub about: RegisterWorker,
+    /// Where it keeps what it has not sent yet.
+    pub work_dir: PathBuf,
+    /// How much of that.
+    pub limits: Limits,
+}
+
+/// Why a daemon cannot work.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    #[error("the coordinator does not take this worker: {0}")]
+    Refused(#[source] ClientError),
+}
+
+/// Works until `shutdown` is ready; then every run is checkpointed and handed back, for
+/// [`HAND_BACK_LIMIT`] at most.
+///
+/// # Errors
+/// When it cannot begin. Later nothing ends it but `shutdown`.
+pub async fn run(
+    client: Client,
+    engine: Arc<dyn Engine>,
+    options: Options,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), DaemonError> {
+    let slots = options.about.slots.max(1);
+    let shared = Arc::new(Shared {
+        client: client.clone(),
+        engine,
+        leases: Leases::default(),
+        spool: Spool::open(&options.work_dir)?,
+        limits: options.limits,
+    });
+    let mut shutdown = std::pin::pin!(shutdown);
+    let registration = tokio::select! {
+        registration = Registration::new(&client, options.about) => {
+            registration.map_err(DaemonError::Refused)?
+        }
+        () = &mut shutdown => return Ok(()),
+    };
+    let stopping = Arc::new(AtomicBool::new(false));
+    let mut attempts = JoinSet::new();
+    let heartbeats = keep_alive(&client, &registration, &shared.leases);
+    let mut heartbeats = std::pin::pin!(heartbeats);
+    tokio::select! {
+        () = &mut heartbeats => {}
+        () = work(&shared, &registration, slots, &stopping, &mut attempts) => {}
+        () = &mut shutdown => {}
+    }
+    stopping.store(true, Ordering::Relaxed);
+    shared.leases.hand_back_all();
+    let handed_back = async { while attempts.join_next().await.is_some() {} };
+    tokio::select! {
+        () = heartbeats => {}
+        done = tokio::time::timeout(HAND_BACK_LIMIT, handed_back) => if done.is_err() {
+            tracing::warn!("not everything could be handed back in time: leases will expire");
+        },
+    }
+    Ok(())
+}
+
+/// Claims and starts runs, for ever.
+async fn work(
+    shared: &Arc<Shared>,
+    registration: &Registration,
+    slots: u32,
+    stopping: &Arc<AtomicBool>,
+    attempts: &mut JoinSet<()>,
+) {
+    let free = Arc::new(Semaphore::new(slots as usize));
+    loop {
+        // Never closed, so this never fails.
+        let Ok(slot) = free.clone().acquire_owned().await else {
+            return;
+        };
+        while attempts.try_join_next().is_some() {}
+        let free_slots = u32::try_from(free.available_permits() + 1).unwrap_or(u32::MAX);
+        let claim = claim::next(&shared.client, registration, free_slots).await;
+        // Only this loop takes slots, so those that were offered are still free.
+        let more = claim.spec.resources.slots.saturating_sub(1).min(free_slots - 1);
+        let more_slots = free.clone().acquire_many_owned(more).await.ok();
+        let (shared, stopping) = (shared.clone(), stopping.clone());
+        attempts.spawn(async move {
+            let _slots = (slot, more_slots);
+            carry_out(&shared, claim, stopping.load(Ordering::Relaxed)).await;
+        });
+    }
+}

@@ -1,0 +1,210 @@
+//! One run from where it stands to its end: batches, evaluations and checkpoints, in their order.
+//!
+//! The same loop serves a coordinator and a folder; a [`Recorder`] is told what happened.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use motif_motor::evaluation::Evaluation;
+use motif_motor::training::BatchReport;
+use motif_proto::run::{CheckpointKind, Failure};
+
+use crate::engine::Training;
+
+/// Asks a training to stop at the next batch, from any thread.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicU8>);
+
+/// What a training was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Asked {
+    /// Nothing.
+    GoOn,
+    /// To stop and leave a checkpoint.
+    HandBack,
+    /// To stop and leave nothing.
+    Abandon,
+}
+
+impl Stop {
+    /// Asks for a stop with a checkpoint; does not weaken an earlier [`abandon`](Self::abandon).
+    pub fn hand_back(&self) {
+        self.0.fetch_max(Asked::HandBack as u8, Ordering::Relaxed);
+    }
+
+    /// Asks for a stop that leaves nothing.
+    pub fn abandon(&self) {
+        self.0.fetch_max(Asked::Abandon as u8, Ordering::Relaxed);
+    }
+
+    /// The strongest that was asked so far.
+    #[must_use]
+    pub fn asked(&self) -> Asked {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Asked::GoOn,
+            1 => Asked::HandBack,
+            _ => Asked::Abandon,
+        }
+    }
+}
+
+/// A state of a network, as a file's bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    /// What it is kept for.
+    pub kind: CheckpointKind,
+    /// The first batch that is not in it.
+    pub next_batch: u64,
+    /// Score of the evaluation of this state, if there was one.
+    pub validation: Option<f64>,
+    /// The checkpoint file.
+    pub bytes: Vec<u8>,
+}
+
+/// Is told what happens, in order. An error ends the training.
+pub trait Recorder {
+    /// Why something could not be recorded.
+    type Error;
+
+    /// A batch was trained; `batches_per_second` is the recent speed, evaluations left out.
+    ///
+    /// # Errors
+    /// When it cannot be recorded.
+    fn batch(&mut self, report: &BatchReport, batches_per_second: f64) -> Result<(), Self::Error>;
+
+    /// An evaluation of the newest batch's network ended.
+    ///
+    /// # Errors
+    /// When it cannot be recorded.
+    fn evaluation(&mut self, evaluation: &Evaluation) -> Result<(), Self::Error>;
+
+    /// A state to keep. Everything recorded before belongs to it.
+    ///
+    /// # Errors
+    /// When it cannot be recorded.
+    fn checkpoint(&mut self, state: State) -> Result<(), Self::Error>;
+}
+
+/// How a training ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// All batches were trained, and evaluated where due.
+    Finished,
+    /// It was asked to stop, and left a checkpoint unless that was recorded already.
+    HandedBack,
+    /// It was asked to stop, and left nothing.
+    Abandoned,
+}
+
+/// Why a training ended early.
+#[derive(Debug, PartialEq)]
+pub enum Error<E> {
+    /// The training failed.
+    Training(Failure),
+    /// What it did could not be recorded.
+    Recording(E),
+}
+
+impl<E> From<Failure> for Error<E> {
+    fn from(failure: Failure) -> Self {
+        Self::Training(failure)
+    }
+}
+
+/// Trains to the end, or until asked to stop.
+///
+/// # Errors
+/// The training's failure or the recorder's error.
+pub fn drive<R: Recorder>(
+    training: &mut dyn Training,
+    stop: &Stop,
+    recorder: &mut R,
+) -> Result<Ended, Error<R::Error>> {
+    let mut speed = Speed::default();
+    // A state that was just opened is recorded already: it is the beginning, or came from a checkpoint.
+    let mut recorded = Position::of(training);
+    loop {
+        match stop.asked() {
+            Asked::GoOn => {}
+            Asked::HandBack if recorded == Position::of(training) => return Ok(Ended::HandedBack),
+            Asked::HandBack => {
+                keep(training, CheckpointKind::Last, None, recorder)?;
+                return Ok(Ended::HandedBack);
+            }
+            Asked::Abandon => return Ok(Ended::Abandoned),
+        }
+        if training.evaluation_pending() {
+            let interrupted = || stop.asked() > Asked::GoOn;
+            let Some(evaluation) = training.evaluate(&interrupted)? else {
+                continue;
+            };
+            recorder.evaluation(&evaluation).map_err(Error::Recording)?;
+            let validation = Some(evaluation.total);
+            if evaluation.is_best {
+                keep(training, CheckpointKind::Best, validation, recorder)?;
+            }
+            keep(training, CheckpointKind::Last, validation, recorder)?;
+            recorded = Position::of(training);
+        } else if training.is_finished() {
+            return Ok(Ended::Finished);
+        } else {
+            let begun = Instant::now();
+            let report = training.train_batch()?;
+            let per_second = speed.after(begun.elapsed());
+            recorder.batch(&report, per_second).map_err(Error::Recording)?;
+        }
+    }
+}
+
+fn keep<R: Recorder>(
+    training: &dyn Training,
+    kind: CheckpointKind,
+    validation: Option<f64>,
+    recorder: &mut R,
+) -> Result<(), Error<R::Error>> {
+    let state = State {
+        kind,
+        next_batch: training.next_batch(),
+        validation,
+        bytes: training.checkpoint()?,
+    };
+    recorder.checkpoint(state).map_err(Error::Recording)
+}
+
+/// What distinguishes the states of one training.
+#[derive(PartialEq)]
+struct Position {
+    next_batch: u64,
+    evaluation_pending: bool,
+}
+
+impl Position {
+    fn of(training: &dyn Training) -> Self {
+        Self {
+            next_batch: training.next_batch(),
+            evaluation_pending: training.evaluation_pending(),
+        }
+    }
+}
+
+/// Mean speed over the newest batches: their lengths differ by a factor of three.
+#[derive(Default)]
+struct Speed {
+    newest: VecDeque<Duration>,
+    sum: Duration,
+}
+
+impl Speed {
+    const BATCHES: usize = 50;
+
+    fn after(&mut self, batch: Duration) -> f64 {
+        self.newest.push_back(batch);
+        self.sum += batch;
+        if self.newest.len() > Self::BATCHES {
+            self.sum -= self.newest.pop_front().unwrap_or_default();
+        }
+        self.newest.len() as f64 / self.sum.as_secs_f64().max(1e-9)
+    }
+}

@@ -1,0 +1,245 @@
+//! The door to the science: what a slot's thread asks of it, and how its failures are classed.
+//!
+//! Tensors never leave the thread that made them; reports and checkpoints' bytes do.
+
+use std::any::Any;
+use std::ops::ControlFlow;
+
+use motif_motor::checkpoint::Checkpoint;
+use motif_motor::device::{Device, Numerics, Precision};
+use motif_motor::error::Error as MotorError;
+use motif_motor::evaluation::Evaluation;
+use motif_motor::training::{BatchReport, Trainer};
+use motif_proto::run::{Failure, FailureClass};
+use motif_proto::spec::ExperimentSpec;
+
+use crate::spec::training_config;
+
+/// Builds trainings. Shared by all slots.
+pub trait Engine: Send + Sync {
+    /// A training at its beginning, or where a checkpoint left off. It belongs to the thread that called.
+    ///
+    /// # Errors
+    /// When the spec cannot be carried out or the checkpoint does not fit.
+    fn open(&self, spec: &ExperimentSpec, resume: Option<&[u8]>) -> Result<Box<dyn Training>, Failure>;
+}
+
+/// One run's training. All calls block.
+pub trait Training {
+    /// Batch that comes next.
+    fn next_batch(&self) -> u64;
+    /// Whether all batches were trained.
+    fn is_finished(&self) -> bool;
+    /// Whether the newest batch is due an evaluation that was not completed.
+    fn evaluation_pending(&self) -> bool;
+    /// Trains the next batch.
+    ///
+    /// # Errors
+    /// When it cannot be trained; then nothing was changed.
+    fn train_batch(&mut self) -> Result<BatchReport, Failure>;
+    /// Evaluates; `None` when `stop` said so before the end.
+    ///
+    /// # Errors
+    /// When a score is not finite.
+    fn evaluate(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<Evaluation>, Failure>;
+    /// A checkpoint file's bytes.
+    ///
+    /// # Errors
+    /// When the state cannot be written down.
+    fn checkpoint(&self) -> Result<Vec<u8>, Failure>;
+}
+
+/// The real engine.
+#[derive(Clone, Copy, Debug)]
+pub struct Motor {
+    numerics: Numerics,
+}
+
+impl Motor {
+    /// An engine in single precision on a device.
+    ///
+    /// # Errors
+    /// When the device cannot be used.
+    pub fn new(device: Device) -> Result<Self, motif_motor::device::DeviceError> {
+        Numerics::new(Precision::F32, device).map(|numerics| Self { numerics })
+    }
+}
+
+impl Engine for Motor {
+    fn open(&self, spec: &ExperimentSpec, resume: Option<&[u8]>) -> Result<Box<dyn Training>, Failure> {
+        let config = training_config(spec);
+        let trainer = match resume {
+            None => Trainer::new(config, self.numerics),
+            Some(bytes) => Checkpoint::from_bytes(bytes)
+                .map_err(MotorError::from)
+                .and_then(|checkpoint| Trainer::resume(config, self.numerics, &checkpoint)),
+        };
+        Ok(Box::new(trainer.map_err(|error| failure(&error))?))
+    }
+}
+
+impl Training for Trainer {
+    fn next_batch(&self) -> u64 {
+        Trainer::next_batch(self)
+    }
+
+    fn is_finished(&self) -> bool {
+        Trainer::is_finished(self)
+    }
+
+    fn evaluation_pending(&self) -> bool {
+        Trainer::evaluation_pending(self)
+    }
+
+    fn train_batch(&mut self) -> Result<BatchReport, Failure> {
+        Trainer::train_batch(self).map_err(|error| failure(&error))
+    }
+
+    fn evaluate(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<Evaluation>, Failure> {
+        let mut go_on = |_| match stop() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        };
+        match Trainer::evaluate(self, &mut go_on) {
+            Ok(evaluation) => Ok(Some(evaluation)),
+            Err(MotorError::Interrupted) => Ok(None),
+            Err(error) => Err(failure(&error)),
+        }
+    }
+
+    fn checkpoint(&self) -> Result<Vec<u8>, Failure> {
+        let bytes = Trainer::checkpoint(self).to_bytes();
+        bytes.map_err(|error| failure(&MotorError::from(error)))
+    }
+}
+
+/// Classes an error of the science, for the decision whether another attempt makes sense.
+fn failure(error: &MotorError) -> Failure {
+    let class = match error {
+        MotorError::InvalidConfig { .. } => FailureClass::BadSpec,
+        MotorError::Diverged { .. } | MotorError::EvaluationDiverged { .. } => FailureClass::Diverged,
+        MotorError::Interrupted
+        | MotorError::Finished { .. }
+        | MotorError::Checkpoint(_)
+        | MotorError::Device(_)
+        | MotorError::Read { .. } => FailureClass::Internal,
+    };
+    Failure {
+        class,
+        message: chain(error),
+    }
+}
+
+/// An error and what caused it, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let detail = error.to_string();
+        // Some errors repeat their source's words in their own.
+        if !text.contains(&detail) {
+            text.push_str(": ");
+            text.push_str(&detail);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// Classes a panic of the science: libtorch reports what goes wrong inside an operation only in words.
+#[must_use]
+pub fn failure_of_panic(payload: &(dyn Any + Send)) -> Failure {
+    const OUT_OF_MEMORY: [&str; 4] = [
+        "out of memory",
+        "can't allocate memory",
+        "not enough memory",
+        "CUBLAS_STATUS_ALLOC_FAILED",
+    ];
+    let words = payload
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| payload.downcast_ref::<&str>().copied())
+        .unwrap_or("the training stopped without saying why");
+    let out_of_memory = OUT_OF_MEMORY.iter().any(|sign| words.contains(sign));
+    let class = if out_of_memory {
+        FailureClass::OutOfMemory
+    } else {
+        FailureClass::Internal
+    };
+    // What follows the first lines is libtorch's own stack.
+    let message: Vec<&str> = words.lines().take(3).collect();
+    Failure {
+        class,
+        message: message.join(" "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use motif_motor::tasks::{Mode, Task, TrialConditions};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn libtorch_s_words_for_memory_are_understood() {
+        for words in [
+            "CUDA out of memory. Tried to allocate 20.00 GiB",
+            "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried",
+        ] {
+            let payload: Box<dyn Any + Send> = Box::new(words.to_owned());
+            assert_eq!(
+                failure_of_panic(payload.as_ref()).class,
+                FailureClass::OutOfMemory
+            );
+        }
+        let payload: Box<dyn Any + Send> = Box::new("index out of range");
+        let failure = failure_of_panic(payload.as_ref());
+        assert_eq!(
+            (failure.class, failure.message.as_str()),
+            (FailureClass::Internal, "index out of range")
+        );
+    }
+
+    #[test]
+    fn a_checkpoint_of_another_training_is_refused_with_the_reason() {
+        let spec = |hidden: u32| {
+            ExperimentSpec::resolve(
+                &json!({ "network": { "hidden": hidden }, "training": { "batch_size": 2 } }),
+            )
+            .expect("a valid spec")
+        };
+        let engine = Motor::new(Device::Cpu).expect("a processor");
+        let bytes = engine
+            .open(&spec(4), None)
+            .and_then(|training| training.checkpoint())
+            .expect("a checkpoint");
+        let refused = engine.open(&spec(5), Some(&bytes)).err().expect("refused");
+        assert!(
+            refused.message.contains("another `network`"),
+            "{}",
+            refused.message
+        );
+        assert!(engine.open(&spec(4), Some(&bytes[..100])).is_err());
+    }
+
+    #[test]
+    fn divergence_names_batch_task_and_conditions() {
+        let conditions = TrialConditions {
+            task: Task::DlyHalfReach,
+            mode: Mode::Train,
+            speed: 2,
+            delay_steps: 50,
+            directions: vec![0, 3],
+        };
+        let failure = failure(&MotorError::Diverged {
+            batch: 17,
+            conditions: Box::new(conditions),
+            quantity: "loss/rate".to_owned(),
+        });
+        assert_eq!(failure.class, FailureClass::Diverged);
+        for word in ["loss/rate", "batch 17", "DlyHalfReach", "speed 2", "delay 50"] {
+            assert!(failure.message.contains(word), "{}", failure.message);
+        }
+    }
+}

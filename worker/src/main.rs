@@ -1,0 +1,39 @@
+//! Arguments, one command, and its exit code: 0, or 1 after one plain sentence.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use motif_worker::commands::{bench, golden, run, train};
+
+/// Trains networks that control a muscle-driven arm.
+#[derive(Parser)]
+#[command(name = "motif-worker", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(run::Arguments),
+    Train(train::Arguments),
+    Golden(golden::Arguments),
+    #[command(subcommand)]
+    Bench(bench::Command),
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Run(arguments) => run::run(arguments),
+        Command::Train(arguments) => train::run(&arguments),
+        Command::Golden(arguments) => golden::run(&arguments),
+        Command::Bench(bench::Command::Train(arguments)) => bench::train(&arguments),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("motif-worker: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,443 @@
+//! What an attempt has to tell the coordinator, in the order in which it happened, on disk until it was told.
+//!
+//! The training's thread puts in, the [`sender`](crate::sender) takes out. Points gather in memory and are
+//! sealed into numbered batches; a checkpoint seals what happened before it, so that it never outruns its curve.
+//! Of checkpoints that wait, only the newest of each kind is kept. When the outbox is full, or the disk is,
+//! whoever puts in waits.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use motif_proto::id::{AttemptId, FencingToken};
+use motif_proto::metrics::{Measured, MetricsBatch, SeriesPoints};
+use motif_proto::run::{CheckpointKind, Failure};
+use motif_proto::worker::{FinishAttempt, HeldLease, Outcome, UploadCheckpoint};
+use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
+
+use crate::driver::State;
+
+/// How much an outbox may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes on disk above which the training waits.
+    pub bytes: u64,
+    /// Points that one batch of metrics holds at most.
+    pub points_per_batch: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            bytes: 1 << 30,
+            points_per_batch: 20_000,
+        }
+    }
+}
+
+/// How long points gather before they are sent.
+pub const GATHER: Duration = Duration::from_millis(250);
+/// How long to wait before a file that could not be written is tried again.
+const DISK_RETRY: Duration = Duration::from_secs(1);
+
+/// The attempt was given up: nothing is taken in any more.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Closed;
+
+/// The outbox of one attempt.
+#[derive(Debug)]
+pub struct Outbox {
+    lease: HeldLease,
+    folder: PathBuf,
+    limits: Limits,
+    contents: Mutex<Contents>,
+    /// Something was taken out.
+    room: Condvar,
+    /// Something was put in.
+    pub(crate) filled: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Contents {
+    gathered: BTreeMap<String, (Vec<u64>, Vec<Measured>)>,
+    gathered_points: usize,
+    gathering_since: Option<Instant>,
+    next_sequence: u64,
+    /// Every batch of metrics before this one was acknowledged.
+    acknowledged: u64,
+    next_number: u64,
+    waiting: VecDeque<Letter>,
+    in_flight: Option<u64>,
+    bytes: u64,
+    closed: bool,
+}
+
+/// One thing to send.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Letter {
+    number: u64,
+    bytes: u64,
+    /// What is in it.
+    pub content: Content,
+}
+
+/// What a letter holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    /// A [`MetricsBatch`] as JSON.
+    Metrics {
+        /// Its sequence number.
+        sequence: u64,
+        /// The file.
+        file: PathBuf,
+    },
+    /// A checkpoint.
+    Checkpoint {
+        /// What is told about it.
+        upload: UploadCheckpoint,
+        /// The file.
+        file: PathBuf,
+    },
+    /// The end.
+    Finish(FinishAttempt),
+}
+
+/// One measured value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Point {
+    /// Name of the series.
+    pub series: String,
+    /// Batch number.
+    pub step: u64,
+    /// The value.
+    pub value: f64,
+}
+
+impl Outbox {
+    /// An empty outbox that keeps its files in `folder`.
+    #[must_use]
+    pub fn new(attempt: AttemptId, token: FencingToken, folder: &Path, limits: Limits) -> Self {
+        Self {
+            lease: HeldLease { attempt, token },
+            folder: folder.to_owned(),
+            limits,
+            contents: Mutex::default(),
+            room: Condvar::new(),
+            filled: Notify::new(),
+        }
+    }
+
+    /// Takes in what was measured at one moment. Waits while the outbox is full.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub fn record(&self, points: Vec<Point>) -> Result<(), Closed> {
+        let mut contents = self.wait_for_room(self.lock())?;
+        for point in points {
+            let (steps, values) = contents.gathered.entry(point.series).or_default();
+            steps.push(point.step);
+            values.push(Measured(point.value));
+            contents.gathered_points += 1;
+        }
+        contents.gathering_since.get_or_insert_with(Instant::now);
+        if contents.gathered_points >= self.limits.points_per_batch {
+            contents = self.seal_patiently(contents)?;
+        }
+        drop(contents);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// Takes in a checkpoint, after everything recorded before. Replaces one of its kind that still waits.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub fn checkpoint(&self, state: &State) -> Result<(), Closed> {
+        let sha256 = hex(&Sha256::digest(&state.bytes));
+        let mut contents = self.seal_patiently(self.wait_for_room(self.lock())?)?;
+        let number = contents.number();
+        drop(contents);
+        // Written without the lock, so that sending goes on; only this thread puts in, so nothing can come between.
+        let file = self
+            .folder
+            .join(format!("{number:08}-{}.safetensors", state.kind));
+        while let Err(error) = write(&file, &state.bytes) {
+            drop(self.wait_for_disk(self.lock(), &error)?);
+        }
+        contents = self.lock();
+        if contents.closed {
+            return Err(Closed);
+        }
+        contents.drop_waiting_checkpoint(state.kind);
+        let upload = UploadCheckpoint {
+            attempt: self.lease.attempt,
+            token: self.lease.token,
+            kind: state.kind,
+            next_batch: state.next_batch,
+            metrics_sequence: contents.next_sequence,
+            sha256,
+            size_bytes: state.bytes.len() as u64,
+            validation: state.validation,
+        };
+        contents.put(
+            number,
+            state.bytes.len() as u64,
+            Content::Checkpoint { upload, file },
+        );
+        drop(contents);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// Takes in how the attempt ended; nothing follows.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub fn finish(&self, outcome: Outcome) -> Result<(), Closed> {
+        let mut contents = self.seal_patiently(self.lock())?;
+        let finish = self.finish_after(contents.next_sequence, outcome);
+        let number = contents.number();
+        contents.put(number, 0, Content::Finish(finish));
+        drop(contents);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// Drops everything that waits and takes in nothing more.
+    pub fn close(&self) {
+        let mut contents = self.lock();
+        contents.close();
+        drop(contents);
+        self.room.notify_all();
+        self.filled.notify_one();
+    }
+
+    /// Drops everything that waits, takes in nothing more, and leaves only the news that the attempt failed.
+    pub fn fail(&self, failure: Failure) {
+        let mut contents = self.lock();
+        contents.close();
+        let finish = self.finish_after(contents.acknowledged, Outcome::Failed { failure });
+        let number = contents.number();
+        contents.put(number, 0, Content::Finish(finish));
+        drop(contents);
+        self.room.notify_all();
+        self.filled.notify_one();
+    }
+
+    fn finish_after(&self, metrics_sequence: u64, outcome: Outcome) -> FinishAttempt {
+        FinishAttempt {
+            attempt: self.lease.attempt,
+            token: self.lease.token,
+            metrics_sequence,
+            outcome,
+        }
+    }
+
+    /// What is to be sent next; it stays until [`sent`](Self::sent). Points that have gathered for long enough
+    /// are sealed when nothing else waits. `Err` says how long it takes until they are, where there are any.
+    pub(crate) fn front(&self) -> Result<Letter, Option<Duration>> {
+        let mut contents = self.lock();
+        if contents.waiting.is_empty() {
+            let Some(since) = contents.gathering_since else {
+                return Err(None);
+            };
+            let left = GATHER.saturating_sub(since.elapsed());
+            if !left.is_zero() {
+                return Err(Some(left));
+            }
+            if let Err(error) = self.seal(&mut contents) {
+                tracing::warn!(%error, "cannot write to the work folder");
+                return Err(Some(DISK_RETRY));
+            }
+        }
+        let letter = contents.waiting.front().cloned().ok_or(None)?;
+        contents.in_flight = Some(letter.number);
+        Ok(letter)
+    }
+
+    /// The letter arrived.
+    pub(crate) fn sent(&self, letter: &Letter) {
+        let mut contents = self.lock();
+        contents.in_flight = None;
+        if contents.waiting.front().map(|front| front.number) == Some(letter.number) {
+            contents.waiting.pop_front();
+            contents.bytes -= letter.bytes;
+            remove(&letter.content);
+        }
+        if let Content::Metrics { sequence, .. } = letter.content {
+            contents.acknowledged = contents.acknowledged.max(sequence + 1);
+        }
+        drop(contents);
+        self.room.notify_all();
+    }
+
+    /// Whether it was [closed](Self::close), and nothing is left to be told.
+    pub(crate) fn is_closed(&self) -> bool {
+        let contents = self.lock();
+        contents.closed && contents.waiting.is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Contents> {
+        // Nothing panics between two changes that belong together.
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_for_room<'c>(
+        &self,
+        mut contents: MutexGuard<'c, Contents>,
+    ) -> Result<MutexGuard<'c, Contents>, Closed> {
+        let full = |contents: &mut Contents| !contents.closed && contents.bytes >= self.limits.bytes;
+        if full(&mut contents) {
+            tracing::warn!(
+                bytes = contents.bytes,
+                "the outbox is full: training waits until the coordinator has taken something"
+            );
+            contents = self
+                .room
+                .wait_while(contents, full)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        if contents.closed {
+            Err(Closed)
+        } else {
+            Ok(contents)
+        }
+    }
+
+    fn wait_for_disk<'c>(
+        &self,
+        contents: MutexGuard<'c, Contents>,
+        error: &io::Error,
+    ) -> Result<MutexGuard<'c, Contents>, Closed> {
+        tracing::warn!(%error, "cannot write to the work folder: training waits");
+        let (contents, _) = self
+            .room
+            .wait_timeout_while(contents, DISK_RETRY, |contents| !contents.closed)
+            .unwrap_or_else(PoisonError::into_inner);
+        if contents.closed {
+            Err(Closed)
+        } else {
+            Ok(contents)
+        }
+    }
+
+    fn seal_patiently<'c>(
+        &self,
+        mut contents: MutexGuard<'c, Contents>,
+    ) -> Result<MutexGuard<'c, Contents>, Closed> {
+        if contents.closed {
+            return Err(Closed);
+        }
+        while let Err(error) = self.seal(&mut contents) {
+            contents = self.wait_for_disk(contents, &error)?;
+        }
+        Ok(contents)
+    }
+
+    /// Makes a batch of metrics of what has gathered.
+    fn seal(&self, contents: &mut Contents) -> io::Result<()> {
+        if contents.gathered.is_empty() {
+            return Ok(());
+        }
+        let series = contents
+            .gathered
+            .iter()
+            .map(|(name, (steps, values))| SeriesPoints {
+                name: name.clone(),
+                steps: steps.clone(),
+                values: values.clone(),
+            });
+        let batch = MetricsBatch {
+            attempt: self.lease.attempt,
+            token: self.lease.token,
+            sequence: contents.next_sequence,
+            series: series.collect(),
+        };
+        let bytes = serde_json::to_vec(&batch)?;
+        let number = contents.number();
+        let file = self.folder.join(format!("{number:08}-metrics.json"));
+        write(&file, &bytes)?;
+        contents.gathered.clear();
+        contents.gathered_points = 0;
+        contents.gathering_since = None;
+        contents.next_sequence += 1;
+        let sequence = batch.sequence;
+        contents.put(number, bytes.len() as u64, Content::Metrics { sequence, file });
+        Ok(())
+    }
+}
+
+impl Contents {
+    fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number - 1
+    }
+
+    fn put(&mut self, number: u64, bytes: u64, content: Content) {
+        self.bytes += bytes;
+        self.waiting.push_back(Letter {
+            number,
+            bytes,
+            content,
+        });
+    }
+
+    fn drop_waiting_checkpoint(&mut self, newer: CheckpointKind) {
+        let in_flight = self.in_flight;
+        let (mut freed, waiting) = (0, &mut self.waiting);
+        waiting.retain(|letter| {
+            let replaced = matches!(&letter.content, Content::Checkpoint { upload, .. } if upload.kind == newer)
+                && in_flight != Some(letter.number);
+            if replaced {
+                freed += letter.bytes;
+                remove(&letter.content);
+            }
+            !replaced
+        });
+        self.bytes -= freed;
+    }
+
+    fn close(&mut self) {
+        self.closed = true;
+        for letter in self.waiting.drain(..) {
+            remove(&letter.content);
+        }
+        self.bytes = 0;
+        self.gathered.clear();
+        self.gathered_points = 0;
+        self.gathering_since = None;
+    }
+}
+
+fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    fs::File::create(file)?.write_all(bytes)
+}
+
+/// Frees a file's place on disk. If that fails, it is freed with the whole folder.
+fn remove(content: &Content) {
+    match content {
+        Content::Metrics { file, .. } | Content::Checkpoint { file, .. } => {
+            if let Err(error) = fs::remove_file(file) {
+                tracing::debug!(%error, "cannot remove a file that was sent");
+            }
+        }
+        Content::Finish(_) => {}
+    }
+}
+
+/// Bytes as lower-case hex digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests;

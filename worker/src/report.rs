@@ -1,0 +1,74 @@
+//! From what a training did to the points of its curves.
+
+use std::sync::Arc;
+
+use motif_motor::evaluation::Evaluation;
+use motif_motor::training::BatchReport;
+use motif_proto::metrics::series;
+use motif_proto::spec::network::Activation;
+
+use crate::driver::{Recorder, State};
+use crate::outbox::{Closed, Outbox, Point};
+
+/// Records into an attempt's outbox.
+#[derive(Debug)]
+pub struct Reporter {
+    outbox: Arc<Outbox>,
+    dynamics: bool,
+}
+
+impl Reporter {
+    /// A recorder for a network with the given activation, on which depends which losses there are.
+    #[must_use]
+    pub fn new(outbox: Arc<Outbox>, activation: Activation) -> Self {
+        Self {
+            outbox,
+            dynamics: activation.has_dynamics_loss(),
+        }
+    }
+}
+
+impl Recorder for Reporter {
+    type Error = Closed;
+
+    fn batch(&mut self, report: &BatchReport, batches_per_second: f64) -> Result<(), Closed> {
+        let losses = &report.losses;
+        let mut values = vec![
+            (series::LOSS_TOTAL, losses.total),
+            (series::LOSS_POSITION, losses.position),
+            (series::LOSS_RATE, losses.rate),
+            (series::LOSS_WEIGHT, losses.weight),
+            (series::LOSS_MUSCLE, losses.muscle),
+            (series::GRAD_NORM, report.grad_norm),
+            (series::BATCHES_PER_SECOND, batches_per_second),
+        ];
+        if self.dynamics {
+            values.push((series::LOSS_DYNAMICS, losses.dynamics));
+        }
+        let points = values.into_iter().map(|(series, value)| Point {
+            series: series.to_owned(),
+            step: report.batch,
+            value,
+        });
+        self.outbox.record(points.collect())
+    }
+
+    fn evaluation(&mut self, evaluation: &Evaluation) -> Result<(), Closed> {
+        let of_task = |(task, value): &(motif_motor::tasks::Task, f64)| Point {
+            series: series::validation_of(task.name()),
+            step: evaluation.batch,
+            value: *value,
+        };
+        let mut points: Vec<Point> = evaluation.per_task.iter().map(of_task).collect();
+        points.push(Point {
+            series: series::VALIDATION_TOTAL.to_owned(),
+            step: evaluation.batch,
+            value: evaluation.total,
+        });
+        self.outbox.record(points)
+    }
+
+    fn checkpoint(&mut self, state: State) -> Result<(), Closed> {
+        self.outbox.checkpoint(&state)
+    }
+}

@@ -1,0 +1,128 @@
+//! Empties an attempt's outbox: one thing after the other, each until the coordinator has it.
+
+use std::time::Duration;
+
+use motif_proto::client::{Client, ClientError};
+use motif_proto::metrics::MetricsBatch;
+use motif_proto::run::{Failure, FailureClass};
+
+use crate::backoff::Backoff;
+use crate::outbox::{Content, Letter, Outbox};
+
+/// How the sending ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Delivered {
+    /// The coordinator knows everything, the attempt's end included.
+    Everything,
+    /// The run is in other hands, or the outbox was closed: nothing more is sent.
+    Nothing,
+}
+
+/// Tries of something that the coordinator refuses. A refusal that is not about the lease is a fault of one of
+/// the two; bytes spoilt on the way are worth another try.
+const REFUSALS: u32 = 5;
+
+/// Sends until the attempt's end was told. While the coordinator is away it waits, as long as that takes.
+///
+/// `lease_lost` is called when the coordinator says that the run is in other hands.
+pub async fn deliver(client: &Client, outbox: &Outbox, lease_lost: &(dyn Fn() + Sync)) -> Delivered {
+    let mut backoff = Backoff::default();
+    let mut refusals = 0;
+    loop {
+        if outbox.is_closed() {
+            return Delivered::Nothing;
+        }
+        let letter = match outbox.front() {
+            Ok(letter) => letter,
+            Err(gathering) => {
+                wait_for_more(outbox, gathering).await;
+                continue;
+            }
+        };
+        match send(client, &letter).await {
+            Ok(()) => {
+                if backoff.failures() > 0 {
+                    tracing::info!("the coordinator is back");
+                }
+                backoff.reset();
+                refusals = 0;
+                outbox.sent(&letter);
+                if let Content::Finish(_) = letter.content {
+                    return Delivered::Everything;
+                }
+            }
+            Err(error) if error.code() == Some("stale_lease") => {
+                tracing::warn!("the run is in other hands: nothing more is sent");
+                lease_lost();
+                outbox.close();
+                return Delivered::Nothing;
+            }
+            Err(error) => {
+                let mended_by_waiting = error.is_transient() || is_about_the_token(&error);
+                if !mended_by_waiting {
+                    refusals += 1;
+                }
+                if refusals == REFUSALS {
+                    tracing::error!(%error, "the coordinator refuses what this attempt sends: giving up");
+                    lease_lost();
+                    if let Content::Finish(_) = letter.content {
+                        outbox.close();
+                    } else {
+                        refusals = 0;
+                        outbox.fail(refused(&error));
+                    }
+                    continue;
+                }
+                let wait = backoff.next();
+                tracing::warn!(%error, retry_in = ?wait, "cannot send; training goes on");
+                tokio::time::sleep(wait).await;
+            }
+        }
+    }
+}
+
+/// A token that was revoked by mistake can be given back.
+fn is_about_the_token(error: &ClientError) -> bool {
+    matches!(
+        error,
+        ClientError::Problem {
+            status: 401 | 403,
+            ..
+        }
+    )
+}
+
+fn refused(error: &ClientError) -> Failure {
+    Failure {
+        class: FailureClass::Internal,
+        message: format!("the coordinator refused what the worker sent: {error}"),
+    }
+}
+
+async fn wait_for_more(outbox: &Outbox, gathering: Option<Duration>) {
+    let filled = outbox.filled.notified();
+    match gathering {
+        None => filled.await,
+        // More points do not hurry what has gathered; a checkpoint or the end does.
+        Some(left) => {
+            let _ = tokio::time::timeout(left, filled).await;
+        }
+    }
+}
+
+async fn send(client: &Client, letter: &Letter) -> Result<(), ClientError> {
+    match &letter.content {
+        Content::Metrics { file, .. } => {
+            let unreadable = |source| ClientError::File {
+                path: file.clone(),
+                source,
+            };
+            let bytes = tokio::fs::read(file).await.map_err(unreadable)?;
+            let batch: MetricsBatch =
+                serde_json::from_slice(&bytes).map_err(|error| unreadable(error.into()))?;
+            client.send_metrics(&batch).await.map(drop)
+        }
+        Content::Checkpoint { upload, file } => client.upload_checkpoint(upload, file).await,
+        Content::Finish(finish) => client.finish(finish).await,
+    }
+}
