@@ -20,6 +20,7 @@ export default defineConfig(
       "@typescript-eslint/switch-exhaustiveness-check": "error",
     },
   },
+  { files: ["**/*.js"], ...tseslint.configs.disableTypeChecked },
   {
     files: ["tests/browser/**", "tests/mock/**"],
     rules: { "no-console": "off" },

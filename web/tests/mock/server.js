@@ -92,7 +92,8 @@ export async function startMock({ empty = false, port = 0 } = {}) {
   const url = `http://127.0.0.1:${typeof address === "object" && address ? address.port : port}`;
   return {
     url,
-    runs,
+    /** The page of the newest run in that state. @param {string} state */
+    pageOf: (state) => `${url}/runs/${runs.find((run) => run.summary.state === state)?.summary.id}`,
     /** Cuts every stream, as a coordinator that restarts does. */
     cutStreams: () => {
       for (const response of listeners.keys()) response.destroy();
@@ -211,8 +212,8 @@ function problem(status, code, detail, errors = []) {
 }
 
 /** @param {any} checkpoint */
-function withoutContent({ content: _, ...checkpoint }) {
-  return checkpoint;
+function withoutContent(checkpoint) {
+  return { ...checkpoint, content: undefined };
 }
 
 /** @param {Run[]} runs @param {URLSearchParams} query */

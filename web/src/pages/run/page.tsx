@@ -2,6 +2,7 @@
 import { useRoute } from "preact-iso";
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import type { StepRange } from "../../charts/curve";
+import { Icon } from "../../parts/icon";
 import { ErrorNotice } from "../../parts/notice";
 import { Attempts } from "./attempts";
 import { Checkpoints } from "./checkpoints";
@@ -10,7 +11,7 @@ import { RunHeader } from "./header";
 import { Spec } from "./spec";
 import { useRun } from "./use-run";
 
-const FEWEST_POINTS = 200;
+const FEWEST_POINTS = 400;
 const MOST_POINTS = 2_000;
 
 /** Another run is another page: nothing of the last one stays. */
@@ -23,8 +24,8 @@ function RunView({ id }: { id: string }) {
   const [range, setRange] = useState<StepRange | null>(null);
   const charts = useRef<HTMLDivElement>(null);
   const points = useCallback(() => {
-    const plot = charts.current?.querySelector(".plot") ?? charts.current;
-    const width = plot?.clientWidth ?? 0;
+    // Before the first answer there is no chart to measure; half a wide window is what one will get.
+    const width = charts.current?.querySelector(".plot")?.clientWidth ?? window.innerWidth / 2;
     return Math.min(Math.max(Math.round(width), FEWEST_POINTS), MOST_POINTS);
   }, []);
   const run = useRun(id, range, points);
@@ -69,7 +70,9 @@ function RunView({ id }: { id: string }) {
 function Back() {
   return (
     <nav class="crumbs" aria-label="Breadcrumb">
-      <a href="/">Runs</a>
+      <a href="/">
+        <Icon name="back" /> Runs
+      </a>
     </nav>
   );
 }
