@@ -14,7 +14,8 @@ use motif_proto::client::{Client, MetricsQuery};
 use motif_proto::id::RunId;
 use motif_proto::metrics::series;
 use motif_proto::run::{RunDetail, RunState};
-use rustix::process::{Pid, Signal, kill_process};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 /// Longest wait for anything, on a machine that is busy with other tests.
@@ -48,8 +49,7 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
-        let pid = Pid::from_raw(self.child.id() as i32).context("a process has an id")?;
-        Ok(kill_process(pid, signal)?)
+        Ok(kill(Pid::from_raw(i32::try_from(self.child.id())?), signal)?)
     }
 
     /// As `kill -9` does it: the process gets no chance to do anything.
@@ -75,8 +75,8 @@ impl Drop for Process {
     fn drop(&mut self) {
         // The coordinator must be let to stop its own Postgres; whoever does not end is made to.
         if matches!(self.child.try_wait(), Ok(None)) {
-            let _ = self.signal(Signal::CONT);
-            let _ = self.signal(Signal::TERM);
+            let _ = self.signal(Signal::SIGCONT);
+            let _ = self.signal(Signal::SIGTERM);
             if self.wait().is_err() {
                 let _ = self.kill();
             }
@@ -141,7 +141,7 @@ impl Coordinator {
 
     /// Asks it to end (SIGTERM) and waits until it has.
     pub fn terminate(&mut self) -> Result<ExitStatus> {
-        self.process.signal(Signal::TERM)?;
+        self.process.signal(Signal::SIGTERM)?;
         self.process.wait()
     }
 }
@@ -169,18 +169,18 @@ impl Worker {
 
     /// Asks it to end (SIGTERM) and waits until it has.
     pub fn terminate(&mut self) -> Result<ExitStatus> {
-        self.process.signal(Signal::TERM)?;
+        self.process.signal(Signal::SIGTERM)?;
         self.process.wait()
     }
 
     /// Stops it as a debugger or a frozen machine would (SIGSTOP).
     pub fn freeze(&self) -> Result<()> {
-        self.process.signal(Signal::STOP)
+        self.process.signal(Signal::SIGSTOP)
     }
 
     /// Lets it go on (SIGCONT).
     pub fn thaw(&self) -> Result<()> {
-        self.process.signal(Signal::CONT)
+        self.process.signal(Signal::SIGCONT)
     }
 }
 
