@@ -67,10 +67,10 @@ pub async fn deliver(client: &Client, outbox: &Outbox, lease_lost: &(dyn Fn() + 
                     lease_lost();
                     if let Content::Finish(_) = letter.content {
                         outbox.close();
-                    } else {
-                        refusals = 0;
-                        outbox.fail(refused(&error));
+                        return Delivered::Nothing;
                     }
+                    refusals = 0;
+                    outbox.fail(refused(&error));
                     continue;
                 }
                 let wait = backoff.next();
