@@ -73,7 +73,7 @@ pub async fn deliver(client: &Client, outbox: &Outbox, lease_lost: &(dyn Fn() + 
                     outbox.fail(refused(&error));
                     continue;
                 }
-                let wait = backoff.next();
+                let wait = backoff.after_failure();
                 tracing::warn!(%error, retry_in = ?wait, "cannot send; training goes on");
                 tokio::time::sleep(wait).await;
             }

@@ -13,14 +13,14 @@ use motif_proto::spec::ExperimentSpec;
 use motif_worker::engine::{Engine, Training};
 
 /// Name of an experiment whose third batch panics.
-pub const PANICS: &str = "panics";
+pub(crate) const PANICS: &str = "panics";
 /// Name of an experiment whose evaluations end only when they are asked to.
-pub const EVALUATES_FOR_EVER: &str = "evaluates for ever";
+pub(crate) const EVALUATES_FOR_EVER: &str = "evaluates for ever";
 
 #[derive(Clone, Default)]
-pub struct Pretend {
+pub(crate) struct Pretend {
     /// Batches trained by all trainings.
-    pub trained: Arc<AtomicU64>,
+    pub(crate) trained: Arc<AtomicU64>,
 }
 
 impl Engine for Pretend {

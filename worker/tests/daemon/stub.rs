@@ -22,31 +22,32 @@ use motif_proto::worker::{
 use sha2::{Digest, Sha256};
 
 #[derive(Clone, Default)]
-pub struct Stub(Arc<Mutex<World>>);
+pub(crate) struct Stub(Arc<Mutex<World>>);
 
 #[derive(Default)]
-pub struct World {
-    pub workers: Vec<WorkerId>,
-    pub claims: VecDeque<Claim>,
-    pub metrics: BTreeMap<AttemptId, Vec<MetricsBatch>>,
-    pub checkpoints: Vec<(UploadCheckpoint, Vec<u8>)>,
-    pub contents: BTreeMap<CheckpointId, Vec<u8>>,
-    pub finishes: Vec<FinishAttempt>,
+pub(crate) struct World {
+    pub(crate) workers: Vec<WorkerId>,
+    pub(crate) claims: VecDeque<Claim>,
+    pub(crate) metrics: BTreeMap<AttemptId, Vec<MetricsBatch>>,
+    pub(crate) checkpoints: Vec<(UploadCheckpoint, Vec<u8>)>,
+    pub(crate) contents: BTreeMap<CheckpointId, Vec<u8>>,
+    pub(crate) finishes: Vec<FinishAttempt>,
     /// Answers everything with 503.
-    pub away: bool,
+    pub(crate) away: bool,
     /// Requests that were turned away.
-    pub turned_away: u32,
+    pub(crate) turned_away: u32,
     /// Does what it is asked, and then answers every other call with 500.
-    pub forgets_to_answer: bool,
+    pub(crate) forgets_to_answer: bool,
     answers: u64,
     /// Refuses every write with `stale_lease`.
-    pub stale: bool,
-    pub verdict: Option<Verdict>,
-    /// Writes that came while leases were stale or the verdict was not to continue.
-    pub heartbeats: u64,
+    pub(crate) stale: bool,
+    /// What heartbeats are answered; to go on when there is none.
+    pub(crate) verdict: Option<Verdict>,
+    /// Heartbeats of workers that are known.
+    pub(crate) heartbeats: u64,
 }
 
-pub type Answer = Result<Response, Response>;
+pub(crate) type Answer = Result<Response, Response>;
 
 fn problem(status: StatusCode, code: &str) -> Response {
     let body = Problem {
@@ -62,12 +63,12 @@ fn problem(status: StatusCode, code: &str) -> Response {
 }
 
 impl Stub {
-    pub fn world(&self) -> MutexGuard<'_, World> {
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
         self.0.lock().expect("not poisoned")
     }
 
     /// Serves at an address of its own.
-    pub async fn serve(&self) -> String {
+    pub(crate) async fn serve(&self) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = listener.local_addr().expect("an address");
         let worker = Router::new()
@@ -87,7 +88,7 @@ impl Stub {
     }
 
     /// Puts a run into the queue.
-    pub fn submit(&self, spec: &serde_json::Value, resume: Option<(u64, &[u8])>) -> AttemptId {
+    pub(crate) fn submit(&self, spec: &serde_json::Value, resume: Option<(u64, &[u8])>) -> AttemptId {
         let attempt = AttemptId::new();
         let mut world = self.world();
         let resume = resume.map(|(next_batch, bytes)| {
@@ -114,7 +115,7 @@ impl Stub {
 
 impl World {
     /// Steps of a series of an attempt, in the order of their arrival.
-    pub fn steps(&self, attempt: AttemptId, series: &str) -> Vec<u64> {
+    pub(crate) fn steps(&self, attempt: AttemptId, series: &str) -> Vec<u64> {
         let batches = self.metrics.get(&attempt).into_iter().flatten();
         let of_series = batches
             .flat_map(|batch| &batch.series)
