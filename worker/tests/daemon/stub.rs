@@ -1,5 +1,10 @@
 //! A coordinator in memory: it keeps the protocol's rules and can be made to misbehave.
 
+#![allow(
+    clippy::result_large_err,
+    reason = "answers and refusals are both whole responses"
+)]
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
