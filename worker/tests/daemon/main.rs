@@ -218,16 +218,17 @@ async fn a_daemon_that_is_stopped_hands_its_run_back_with_all_it_has_trained() {
     let trained = daemon.engine.trained.clone();
     let stub = daemon.stop().await;
     let trained = trained.load(Ordering::SeqCst);
-    let world = stub.world();
-    assert_eq!(world.finishes[0].outcome, Outcome::Released);
-    let (last, bytes) = world.checkpoints.last().expect("a checkpoint");
-    assert_eq!((last.kind, last.next_batch), (CheckpointKind::Last, trained));
-    assert_eq!(
-        world.steps(attempt, "loss/total"),
-        (0..trained).collect::<Vec<_>>()
-    );
-    let bytes = bytes.clone();
-    drop(world);
+    let bytes = {
+        let world = stub.world();
+        assert_eq!(world.finishes[0].outcome, Outcome::Released);
+        let (last, bytes) = world.checkpoints.last().expect("a checkpoint");
+        assert_eq!((last.kind, last.next_batch), (CheckpointKind::Last, trained));
+        assert_eq!(
+            world.steps(attempt, "loss/total"),
+            (0..trained).collect::<Vec<_>>()
+        );
+        bytes.clone()
+    };
 
     let second = self::daemon().await;
     let resumed = second.stub.submit(&spec(trained + 7), Some((trained, &bytes)));
@@ -244,12 +245,14 @@ async fn stopping_does_not_wait_for_an_evaluation_and_the_evaluation_is_made_up_
     let first = daemon.stub.submit(&endless, None);
     daemon.until("it trains", |_| daemon.trained() == 1).await;
     let stub = daemon.stop().await;
-    let world = stub.world();
-    assert_eq!(world.finishes[0].outcome, Outcome::Released);
-    assert!(world.steps(first, "validation/total").is_empty());
-    let (last, bytes) = world.checkpoints.last().expect("a checkpoint").clone();
-    assert_eq!((last.next_batch, last.validation), (1, None));
-    drop(world);
+    let bytes = {
+        let world = stub.world();
+        assert_eq!(world.finishes[0].outcome, Outcome::Released);
+        assert!(world.steps(first, "validation/total").is_empty());
+        let (last, bytes) = world.checkpoints.last().expect("a checkpoint");
+        assert_eq!((last.next_batch, last.validation), (1, None));
+        bytes.clone()
+    };
 
     let second = self::daemon().await;
     let resumed = second.stub.submit(&spec(30), Some((1, &bytes)));
