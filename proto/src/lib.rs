@@ -10,9 +10,12 @@
 //! - [`event`]: what the server-sent event streams carry
 //! - [`problem`]: the error document of RFC 9457
 //! - `client` (feature `client`): the typed client of the API
+//! - `cli` (feature `cli`): the command `motif`
 //!
 //! This crate knows neither libtorch nor SQL, so a client builds in seconds.
 
+#[cfg(feature = "cli")]
+pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod event;

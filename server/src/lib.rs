@@ -1,1 +1,29 @@
-//! To be filled.
+//! Motif's coordinator, in reading order:
+//!
+//! - [`config`]: what it can be told; [`router`]: the API's table of contents
+//! - [`http`]: parses and answers, one file per resource; [`app`]: what handlers share
+//! - [`domain`]: decides, without I/O
+//! - [`store`]: all SQL; [`artifacts`]: the bytes of checkpoints
+//! - [`signals`]: wakes whoever waits; [`tasks`]: what happens by itself
+//! - [`postgres`]: the private database; [`serve`]: start and shutdown; [`telemetry`]: logs
+//! - [`error`]: what can go wrong
+//!
+//! Handlers hold no SQL, store functions no policy. Decisions that a newcomer would question are in
+//! `docs/decisions`.
+
+pub mod app;
+pub mod artifacts;
+pub mod config;
+pub mod domain;
+pub mod error;
+pub mod http;
+pub mod postgres;
+pub mod router;
+pub mod serve;
+pub mod signals;
+pub mod store;
+pub mod tasks;
+pub mod telemetry;
+
+/// The schema's steps, forward only, applied at every start.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");

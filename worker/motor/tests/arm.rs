@@ -4,11 +4,12 @@
 #![allow(clippy::cast_possible_wrap)]
 
 use motif_motor::arm::{Effector, JointState, MUSCLES, start_angles_rad, start_fingertip_m};
-use motif_motor::device::{Numerics, Precision};
+use motif_motor::device::{Numerics, Precision, set_intra_op_threads};
 use proptest::prelude::*;
 use tch::{Kind, Tensor};
 
 fn numerics() -> Numerics {
+    set_intra_op_threads(1);
     Numerics::cpu(Precision::F64)
 }
 

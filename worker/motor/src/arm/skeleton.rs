@@ -49,16 +49,6 @@ pub struct Skeleton {
     angle_sums: Tensor,
     /// `[3, 1]`: what the cosines (sines) of those contribute to x (y).
     reach: Tensor,
-    /// `[3, 1]`: k and −k for cos q₂ and sin q₂.
-    coupling: Tensor,
-    minus_coupling: Tensor,
-    /// `[2, 2]`: w ↦ (w₁, w₁ + w₂), and from the squares of those to c / (k sin q₂).
-    velocity_sums: Tensor,
-    centrifugal: Tensor,
-    /// `[2, 2]`: the two matrices of M⁻¹, negated like the determinant below them.
-    minus_adjugate: Tensor,
-    minus_adjugate_by_k_cos: Tensor,
-    dt: Tensor,
     lower: Tensor,
     upper: Tensor,
 }
@@ -68,16 +58,6 @@ impl Skeleton {
         Self {
             angle_sums: numerics.tensor(&[1.0, 0.0, 1.0, 0.0, 1.0, 1.0], &[2, 3]),
             reach: numerics.tensor(&[UPPER_ARM_M, 0.0, FOREARM_M], &[3, 1]),
-            coupling: numerics.tensor(&[0.0, COUPLING, 0.0], &[3, 1]),
-            minus_coupling: numerics.tensor(&[0.0, -COUPLING, 0.0], &[3, 1]),
-            velocity_sums: numerics.tensor(&[1.0, 1.0, 0.0, 1.0], &[2, 2]),
-            centrifugal: numerics.tensor(&[1.0, 1.0, -1.0, 0.0], &[2, 2]),
-            minus_adjugate: numerics.tensor(
-                &[-ELBOW_INERTIA, ELBOW_INERTIA, ELBOW_INERTIA, -SHOULDER_INERTIA],
-                &[2, 2],
-            ),
-            minus_adjugate_by_k_cos: numerics.tensor(&[0.0, 1.0, 1.0, -2.0], &[2, 2]),
-            dt: numerics.tensor(&[DT_S], &[1]),
             lower: numerics.zeros(&[2]),
             upper: numerics.tensor(&UPPER_ANGLES_RAD, &[2]),
         }
@@ -126,30 +106,33 @@ impl Skeleton {
     ///
     /// ```text
     /// a = M⁻¹ (τ − c),   M = [[A + 2 k cos q₂, C + k cos q₂], [C + k cos q₂, C]]
-    ///                    c = k sin q₂ (w₁² − (w₁ + w₂)², w₁²)
-    /// M⁻¹ = ([[C, −C], [−C, A]] + k cos q₂ [[0, −1], [−1, 2]]) / (C (A − C) − (k cos q₂)²)
+    ///                    c = k sin q₂ (−(2 w₁ + w₂) w₂, w₁²)
     /// ```
     ///
     /// Shapes: `torque` `[batch, joint]`, N m. No gravity, no damping.
     pub fn acceleration(&self, pose: &Pose, velocity: &Tensor, torque: &Tensor) -> Tensor {
-        let k_cos = pose.cos.mm(&self.coupling);
-        let minus_k_sin = pose.sin.mm(&self.minus_coupling);
-        let net = torque.addcmul(
-            &minus_k_sin,
-            &velocity.mm(&self.velocity_sums).square().mm(&self.centrifugal),
-        );
+        let [w1, w2] = columns(velocity);
+        let [torque1, torque2] = columns(torque);
+        let k_cos = pose.cos.select(1, 1) * COUPLING;
+        let k_sin = pose.sin.select(1, 1) * COUPLING;
 
-        let determinant = k_cos.square() - ELBOW_INERTIA * (SHOULDER_INERTIA - ELBOW_INERTIA);
-        net.mm(&self.minus_adjugate)
-            .addcmul(&k_cos, &net.mm(&self.minus_adjugate_by_k_cos))
-            / determinant
+        let m11 = &k_cos * 2.0 + SHOULDER_INERTIA;
+        let m12 = k_cos + ELBOW_INERTIA;
+        let m22 = ELBOW_INERTIA;
+        let net1 = torque1 + &k_sin * (&w1 * 2.0 + &w2) * w2;
+        let net2 = torque2 - k_sin * w1.square();
+
+        let determinant = &m11 * m22 - m12.square();
+        let a1 = &net1 * m22 - &m12 * &net2;
+        let a2 = m11 * net2 - m12 * net1;
+        Tensor::stack(&[a1, a2], 1) / determinant.unsqueeze(1)
     }
 
     /// One explicit Euler step: the angle moves with the **old** velocity. A joint that would pass a limit stops
     /// there and loses its velocity (inelastic contact).
     pub fn integrate(&self, old: &JointState, acceleration: &Tensor) -> JointState {
-        let angle = old.angle.addcmul(&old.velocity, &self.dt);
-        let velocity = old.velocity.addcmul(acceleration, &self.dt);
+        let angle = &old.angle + &old.velocity * DT_S;
+        let velocity = &old.velocity + acceleration * DT_S;
         // A velocity may point only away from a limit that the (not yet clipped) angle has reached.
         let slowest = angle.gt_tensor(&self.lower) * -MAX_VELOCITY_RAD_S;
         let fastest = angle.lt_tensor(&self.upper) * MAX_VELOCITY_RAD_S;
@@ -158,4 +141,11 @@ impl Skeleton {
             angle: angle.clamp_tensor(Some(&self.lower), Some(&self.upper)),
         }
     }
+}
+
+/// The two columns of a `[batch, 2]` tensor.
+fn columns(pair: &Tensor) -> [Tensor; 2] {
+    let [first, second] =
+        <[Tensor; 2]>::try_from(pair.unbind(1)).unwrap_or_else(|_| unreachable!("two joints"));
+    [first, second]
 }

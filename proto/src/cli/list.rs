@@ -1,0 +1,130 @@
+//! `motif list`.
+
+use chrono::{DateTime, Utc};
+use clap::{Args, ValueEnum};
+use comfy_table::Cell;
+
+use super::CliError;
+use super::output::{Output, age, loss, progress, short_id, state};
+use crate::client::{Client, RunFilter};
+use crate::run::{RunList, RunState, RunSummary};
+
+/// Longest page that is asked for at once.
+const PAGE: u32 = 100;
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Only runs in this state
+    #[arg(long, value_enum)]
+    state: Option<StateArg>,
+
+    /// Only runs with this tag
+    #[arg(long)]
+    tag: Option<String>,
+
+    /// Only runs with this text in their name
+    #[arg(long, value_name = "TEXT")]
+    search: Option<String>,
+
+    /// How many runs to list
+    #[arg(short = 'n', long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum StateArg {
+    Queued,
+    Running,
+    Succeeded,
+    Failed,
+    Cancelled,
+}
+
+impl From<StateArg> for RunState {
+    fn from(state: StateArg) -> Self {
+        match state {
+            StateArg::Queued => Self::Queued,
+            StateArg::Running => Self::Running,
+            StateArg::Succeeded => Self::Succeeded,
+            StateArg::Failed => Self::Failed,
+            StateArg::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+impl List {
+    pub(super) async fn run(self, client: &Client, out: &Output) -> Result<(), CliError> {
+        let list = self.fetch(client).await?;
+        if out.json {
+            return out.json(&list);
+        }
+        if list.runs.is_empty() {
+            return out.text("No runs. `motif submit --preset demo --watch` starts one.");
+        }
+        out.text(&table(out, &list.runs, Utc::now()))?;
+        if list.next_cursor.is_some() {
+            out.text(&format!(
+                "There are more: `motif list -n {}`.",
+                self.limit.saturating_mul(5)
+            ))?;
+        }
+        Ok(())
+    }
+
+    /// As many pages as the list needs.
+    async fn fetch(&self, client: &Client) -> Result<RunList, CliError> {
+        let mut runs = Vec::new();
+        let mut cursor = None;
+        loop {
+            let missing = self
+                .limit
+                .saturating_sub(u32::try_from(runs.len()).unwrap_or(u32::MAX));
+            let filter = RunFilter {
+                state: self.state.map(RunState::from),
+                text: self.search.clone(),
+                tag: self.tag.clone(),
+                limit: Some(missing.min(PAGE)),
+                cursor,
+            };
+            let page = client.runs(&filter).await?;
+            let empty = page.runs.is_empty();
+            runs.extend(page.runs);
+            cursor = page.next_cursor;
+            if empty || cursor.is_none() || runs.len() >= self.limit as usize {
+                return Ok(RunList {
+                    runs,
+                    next_cursor: cursor,
+                });
+            }
+        }
+    }
+}
+
+/// The table of runs.
+pub(super) fn table(out: &Output, runs: &[RunSummary], now: DateTime<Utc>) -> String {
+    let rows = runs.iter().map(|run| {
+        vec![
+            Cell::new(short_id(run.id)),
+            Cell::new(&run.name),
+            state(run.state),
+            Cell::new(progress(run)),
+            Cell::new(loss(run.last_loss)),
+            Cell::new(loss(run.best_validation)),
+            Cell::new(run.worker.as_deref().unwrap_or("-")),
+            Cell::new(age(run.created_at, now)),
+        ]
+    });
+    out.table(
+        &[
+            "RUN",
+            "NAME",
+            "STATE",
+            "BATCHES",
+            "LOSS",
+            "BEST VALIDATION",
+            "WORKER",
+            "SUBMITTED",
+        ],
+        rows.collect(),
+    )
+}

@@ -1,0 +1,136 @@
+//! The command `motif`: submit experiments, watch them, take their curves and networks away.
+//!
+//! One module per command. What they share: `config` (which coordinator), `run_ref` (which run a word names),
+//! `output` (tables, colours, times), `problem` (errors in words).
+//!
+//! Results go to the standard output, progress and errors to the standard error. The exit code is 0 for success,
+//! 1 for an error and for a watched run that did not succeed, 2 for a wrong command line, 130 after Ctrl-C.
+
+mod cancel;
+mod config;
+mod list;
+mod metrics;
+mod output;
+mod presets;
+mod problem;
+mod pull;
+mod run_ref;
+mod show;
+mod spec_file;
+mod submit;
+mod watch;
+mod workers;
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::client::{Client, ClientError};
+use output::Output;
+
+/// Submit Motif experiments, watch them, and take their curves and networks away.
+#[derive(Debug, Parser)]
+#[command(name = "motif", version, about, max_term_width = 100)]
+struct Arguments {
+    /// Address of the coordinator [default: http://127.0.0.1:8080]
+    #[arg(long, global = true, env = "MOTIF_SERVER", value_name = "URL")]
+    server: Option<String>,
+
+    /// Token to show to the coordinator
+    #[arg(long, global = true, env = "MOTIF_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    json: bool,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Submit an experiment
+    Submit(submit::Submit),
+    /// List the experiments that have a name
+    Presets,
+    /// List runs, newest first
+    List(list::List),
+    /// Show everything about a run
+    Show(show::Show),
+    /// Watch a run until it ends
+    Watch(watch::Watch),
+    /// Print a run's curves
+    Metrics(metrics::Metrics),
+    /// End a run that waits or is being worked on
+    Cancel(cancel::Cancel),
+    /// Download a run's network
+    Pull(pull::Pull),
+    /// List the workers
+    Workers,
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+enum CliError {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// Something the user gave is wrong; the sentence says what would be right.
+    #[error("{0}")]
+    Usage(String),
+    #[error("cannot {action} {}: {source}", .path.display())]
+    File {
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Runs the command that the process was given.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            problem::report(&CliError::Failed(format!("cannot start: {error}")));
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(run(arguments));
+    // A read from the terminal cannot be interrupted; nothing that is left over is worth waiting for.
+    runtime.shutdown_background();
+    match result {
+        Ok(code) => code,
+        // Whoever read the output has seen enough, as `head` does.
+        Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            problem::report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<ExitCode, CliError> {
+    let settings = config::Settings::find(arguments.server, arguments.token)?;
+    let client = Client::new(&settings.server, settings.token)?;
+    let out = Output::new(arguments.json);
+    match arguments.command {
+        Command::Submit(command) => return command.run(&client, &out).await,
+        Command::Watch(command) => return command.run(&client, &out).await,
+        Command::Presets => presets::run(&client, &out).await?,
+        Command::List(command) => command.run(&client, &out).await?,
+        Command::Show(command) => command.run(&client, &out).await?,
+        Command::Metrics(command) => command.run(&client, &out).await?,
+        Command::Cancel(command) => command.run(&client, &out).await?,
+        Command::Pull(command) => command.run(&client, &out).await?,
+        Command::Workers => workers::run(&client, &out).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

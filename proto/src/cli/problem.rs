@@ -1,0 +1,77 @@
+//! Errors in words, on the standard error.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use serde_json::Value;
+
+use super::CliError;
+use crate::client::ClientError;
+use crate::problem::{FieldProblem, Problem};
+
+/// Says why the command failed. A standard error that is closed leaves nobody to tell.
+pub(super) fn report(error: &CliError) {
+    let text = match error {
+        CliError::Client(ClientError::Problem { problem, .. }) => in_words(problem),
+        CliError::Client(error @ ClientError::Unreachable { .. }) => {
+            format!("{error}; is it running, and is --server or MOTIF_SERVER right?")
+        }
+        CliError::Client(_)
+        | CliError::Usage(_)
+        | CliError::File { .. }
+        | CliError::Output(_)
+        | CliError::Failed(_) => error.to_string(),
+    };
+    let _ = writeln!(anstream::stderr(), "\u{1b}[1;31merror:\u{1b}[0m {text}");
+}
+
+/// A problem document as text: its sentence, then each field that is wrong.
+pub(super) fn in_words(problem: &Problem) -> String {
+    let mut text = problem.detail.clone();
+    for field in &problem.errors {
+        text.push('\n');
+        text.push_str(&field_in_words(field));
+    }
+    if problem.status >= 500
+        && let Some(id) = &problem.request_id
+    {
+        let _ = write!(text, " (request {id} in the coordinator's log)");
+    }
+    text
+}
+
+fn field_in_words(field: &FieldProblem) -> String {
+    let place = if field.pointer.is_empty() {
+        "/"
+    } else {
+        &field.pointer
+    };
+    let mut text = format!("  {place}: {}", field.detail);
+    if let Some(nearest) = &field.nearest
+        && !field.detail.contains("did you mean")
+    {
+        let _ = write!(text, "; did you mean `{nearest}`?");
+    }
+    let given = field
+        .given
+        .as_ref()
+        .map(|given| format!("given: {}", short(given)));
+    let allowed = field
+        .allowed
+        .as_ref()
+        .map(|allowed| format!("allowed: {allowed}"));
+    for line in [given, allowed].into_iter().flatten() {
+        let _ = write!(text, "\n      {line}");
+    }
+    text
+}
+
+/// A value on one line of bearable length.
+fn short(value: &Value) -> String {
+    const LONGEST: usize = 80;
+    let text = value.to_string();
+    if text.chars().count() <= LONGEST {
+        return text;
+    }
+    text.chars().take(LONGEST - 1).chain(['…']).collect()
+}

@@ -1,0 +1,133 @@
+//! `motif show`.
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+use comfy_table::Cell;
+use serde::Serialize;
+
+use super::CliError;
+use super::output::{Output, age, duration, loss, number, progress, short_id, significant, size, state};
+use super::run_ref::RunRef;
+use crate::client::Client;
+use crate::metrics::StepValue;
+use crate::run::{Attempt, Checkpoint, RunDetail, RunSummary};
+
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// The run: `latest`, an id, or at least 6 digits of one
+    run: RunRef,
+}
+
+/// Everything about a run but its curves.
+#[derive(Debug, Serialize)]
+struct Everything {
+    #[serde(flatten)]
+    run: RunDetail,
+    checkpoints: Vec<Checkpoint>,
+}
+
+impl Show {
+    pub(super) async fn run(self, client: &Client, out: &Output) -> Result<(), CliError> {
+        let id = self.run.resolve(client).await?;
+        let everything = Everything {
+            run: client.run(id).await?,
+            checkpoints: client.checkpoints(id).await?,
+        };
+        if out.json {
+            return out.json(&everything);
+        }
+        let now = Utc::now();
+        let run = &everything.run;
+        let mut text = out.facts(facts(&run.summary, now));
+        if !run.attempt_history.is_empty() {
+            text.push_str("\n\nAttempts\n");
+            text.push_str(&attempts(out, &run.attempt_history, now));
+        }
+        if !everything.checkpoints.is_empty() {
+            text.push_str("\n\nCheckpoints\n");
+            text.push_str(&checkpoints(out, &everything.checkpoints, now));
+        }
+        let spec = toml::to_string(&run.spec)
+            .map_err(|error| CliError::Failed(format!("the run's spec cannot be shown: {error}")))?;
+        out.text(&format!("{text}\n\nSpec\n{spec}"))
+    }
+}
+
+/// A run in a few lines.
+pub(super) fn facts(run: &RunSummary, now: DateTime<Utc>) -> Vec<(&'static str, Cell)> {
+    let at_batch = |point: Option<StepValue>| match point {
+        Some(StepValue { step, .. }) => format!("{} at batch {step}", loss(point)),
+        None => "-".to_owned(),
+    };
+    let mut facts = vec![
+        ("Run", Cell::new(format!("{} ({})", short_id(run.id), run.id))),
+        ("Name", Cell::new(&run.name)),
+        ("State", state(run.state)),
+        ("Batches", Cell::new(progress(run))),
+        ("Loss", Cell::new(at_batch(run.last_loss))),
+        ("Validation", Cell::new(at_batch(run.last_validation))),
+        ("Best validation", Cell::new(at_batch(run.best_validation))),
+        ("Preset", Cell::new(run.preset.as_deref().unwrap_or("-"))),
+        ("Seed", Cell::new(run.seed)),
+        ("Submitted", Cell::new(age(run.created_at, now))),
+    ];
+    if let Some(speed) = run.progress.batches_per_second {
+        facts.insert(
+            4,
+            ("Speed", Cell::new(format!("{} batches/s", significant(speed)))),
+        );
+    }
+    if !run.tags.is_empty() {
+        facts.push(("Tags", Cell::new(run.tags.join(", "))));
+    }
+    if let Some(worker) = &run.worker {
+        facts.push(("Worker", Cell::new(worker)));
+    }
+    if let Some(started) = run.started_at {
+        let seconds = (run.finished_at.unwrap_or(now) - started).num_seconds();
+        facts.push(("Took", Cell::new(duration(u64::try_from(seconds).unwrap_or(0)))));
+    }
+    if let Some(failure) = &run.failure {
+        let why = format!("{} ({})", failure.message, failure.class.as_str());
+        facts.push(("Failure", Cell::new(why).fg(comfy_table::Color::Red)));
+    }
+    facts
+}
+
+fn attempts(out: &Output, attempts: &[Attempt], now: DateTime<Utc>) -> String {
+    let rows = attempts.iter().map(|attempt| {
+        vec![
+            number(attempt.number),
+            Cell::new(attempt.state.as_str()),
+            Cell::new(&attempt.worker_name),
+            number(attempt.first_batch),
+            Cell::new(age(attempt.started_at, now)),
+            Cell::new(
+                attempt
+                    .failure
+                    .as_ref()
+                    .map_or("-", |failure| failure.message.as_str()),
+            ),
+        ]
+    });
+    out.table(
+        &["NO", "STATE", "WORKER", "FROM BATCH", "STARTED", "FAILURE"],
+        rows.collect(),
+    )
+}
+
+fn checkpoints(out: &Output, checkpoints: &[Checkpoint], now: DateTime<Utc>) -> String {
+    let rows = checkpoints.iter().map(|checkpoint| {
+        vec![
+            Cell::new(checkpoint.kind),
+            number(checkpoint.next_batch),
+            Cell::new(checkpoint.validation.map_or_else(|| "-".to_owned(), significant)),
+            number(size(checkpoint.size_bytes)),
+            Cell::new(age(checkpoint.created_at, now)),
+        ]
+    });
+    out.table(
+        &["KIND", "BATCHES", "VALIDATION", "SIZE", "SAVED"],
+        rows.collect(),
+    )
+}

@@ -1,0 +1,83 @@
+//! `motif submit`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::output::{Output, short_id};
+use super::spec_file::{self, Assignment, Document};
+use super::{CliError, watch};
+use crate::client::Client;
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("source").required(true).args(["file", "preset"]))]
+pub(super) struct Submit {
+    /// Spec in TOML or JSON; `-` reads the standard input
+    file: Option<PathBuf>,
+
+    /// Take everything that is not set from this preset (see `motif presets`)
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
+
+    /// Set a field of the spec, such as network.hidden=128; may be repeated
+    #[arg(long = "set", value_name = "FIELD=VALUE")]
+    assignments: Vec<Assignment>,
+
+    /// Seed of all randomness
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+
+    /// Name of the experiment
+    #[arg(long)]
+    name: Option<String>,
+
+    /// Watch the run until it ends
+    #[arg(long)]
+    watch: bool,
+}
+
+impl Submit {
+    pub(super) async fn run(self, client: &Client, out: &Output) -> Result<ExitCode, CliError> {
+        let document = self.document()?;
+        let accepted = client.submit(&Value::Object(document)).await?;
+        let run = accepted.run.id;
+        if out.json && self.watch {
+            out.json_line(&accepted)?;
+        } else if out.json {
+            out.json(&accepted)?;
+        } else {
+            out.text(&format!(
+                "Submitted {} as run {} ({run})",
+                accepted.run.name,
+                short_id(run)
+            ))?;
+        }
+        if self.watch {
+            return watch::follow(client, out, run).await;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// The spec to send: the file or the preset, then `--set` in the order given, then `--seed` and `--name`.
+    fn document(&self) -> Result<Document, CliError> {
+        let mut document = match &self.file {
+            Some(path) => spec_file::read(path)?,
+            None => Document::new(),
+        };
+        if let Some(preset) = &self.preset {
+            document.insert("preset".to_owned(), preset.as_str().into());
+        }
+        for assignment in &self.assignments {
+            assignment.apply(&mut document)?;
+        }
+        if let Some(seed) = self.seed {
+            document.insert("seed".to_owned(), seed.into());
+        }
+        if let Some(name) = &self.name {
+            document.insert("name".to_owned(), name.as_str().into());
+        }
+        Ok(document)
+    }
+}

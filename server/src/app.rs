@@ -1,0 +1,36 @@
+//! What every handler may need.
+
+use std::time::Duration;
+
+use axum::extract::FromRef;
+use tokio_util::sync::CancellationToken;
+
+use crate::artifacts::Artifacts;
+use crate::signals::Signals;
+use crate::store::Store;
+
+/// The state behind the router; cheap to clone.
+#[derive(Clone, Debug, FromRef)]
+pub struct AppState {
+    /// The database.
+    pub store: Store,
+    /// The bytes of checkpoints.
+    pub artifacts: Artifacts,
+    /// News for whoever waits.
+    pub signals: Signals,
+    /// What a lease is.
+    pub leases: Leases,
+    /// Ends what would wait for long.
+    pub stopping: Stopping,
+}
+
+/// What a lease is.
+#[derive(Clone, Copy, Debug)]
+pub struct Leases {
+    /// How long it lasts.
+    pub length: Duration,
+}
+
+/// Says that the coordinator shuts down.
+#[derive(Clone, Debug, Default)]
+pub struct Stopping(pub CancellationToken);

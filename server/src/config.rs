@@ -1,0 +1,98 @@
+//! What the coordinator can be told: flags, and `MOTIF_…` in the environment.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Motif's coordinator.
+#[derive(Debug, Parser)]
+#[command(name = "motif-server", version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// How log lines look; what is logged is set by MOTIF_LOG, such as `debug` or `motif_server=trace`.
+    #[arg(long, env = "MOTIF_LOG_FORMAT", default_value = "text", global = true)]
+    pub log_format: LogFormat,
+}
+
+/// What the program does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the API and the dashboard.
+    Serve(Serve),
+    /// Bring the database up to date and end.
+    Migrate(Database),
+    /// Print the OpenAPI document.
+    Openapi,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where the database is.
+#[derive(Clone, Debug, Args)]
+pub struct Database {
+    /// Directory of the private Postgres and of the artifacts.
+    #[arg(long, env = "MOTIF_DATA_DIR", default_value = ".motif")]
+    pub data_dir: PathBuf,
+    /// A Postgres to use instead of a private one: postgres://user:password@host/database.
+    #[arg(long, env = "MOTIF_DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+}
+
+/// How to serve.
+#[derive(Clone, Debug, Args)]
+pub struct Serve {
+    /// Address to listen on; port 0 takes a free one.
+    #[arg(long, env = "MOTIF_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Where the database is.
+    #[command(flatten)]
+    pub database: Database,
+    /// Directory or file:/// URL for checkpoints; in the data directory where not given.
+    #[arg(long, env = "MOTIF_ARTIFACTS")]
+    pub artifacts: Option<String>,
+    /// How long a worker may be silent before its runs go to others.
+    #[arg(long, env = "MOTIF_LEASE_SECONDS", default_value_t = 30,
+          value_parser = clap::value_parser!(u32).range(2..=3600))]
+    pub lease_seconds: u32,
+    /// Let everybody who reaches the address submit, cancel and read: needed for one that is not this machine's
+    /// own, as nobody is asked for a token.
+    #[arg(long, env = "MOTIF_ALLOW_ANONYMOUS")]
+    pub allow_anonymous: bool,
+}
+
+impl Serve {
+    /// How long a lease lasts.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        Duration::from_secs(self.lease_seconds.into())
+    }
+
+    /// Where checkpoints lie.
+    #[must_use]
+    pub fn artifacts_place(&self) -> String {
+        self.artifacts.clone().unwrap_or_else(|| {
+            self.database
+                .data_dir
+                .join("artifacts")
+                .to_string_lossy()
+                .into_owned()
+        })
+    }
+}
+
+/// How often a worker sends heartbeats: several fit into a lease, so that one lost is no harm.
+#[must_use]
+pub fn heartbeat_seconds(lease: Duration) -> u32 {
+    u32::try_from(lease.as_secs() / 6).unwrap_or(u32::MAX).max(1)
+}

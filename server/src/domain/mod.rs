@@ -1,0 +1,7 @@
+//! Decisions without I/O: what the store and the handlers ask, and what tests can ask without a database.
+
+pub mod chunk;
+pub mod curve;
+pub mod lease;
+pub mod metrics;
+pub mod retry;

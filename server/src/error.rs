@@ -1,0 +1,89 @@
+//! What can go wrong in the coordinator, in terms that no transport knows.
+
+use motif_proto::id::{AttemptId, CheckpointId, FencingToken, RunId, WorkerId};
+use motif_proto::run::RunState;
+
+/// Why a request could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such run.
+    #[error("there is no run {0}")]
+    UnknownRun(RunId),
+    /// There is no such attempt.
+    #[error("there is no attempt {0}")]
+    UnknownAttempt(AttemptId),
+    /// There is no such checkpoint; a newer one may have replaced it.
+    #[error("there is no checkpoint {0}; a newer one may have replaced it")]
+    UnknownCheckpoint(CheckpointId),
+    /// The worker is not known, or not any more: it registers again.
+    #[error("there is no worker {0}; register again")]
+    UnknownWorker(WorkerId),
+    /// The lease ran out and the run is in other hands, or ended: nothing was changed.
+    #[error(
+        "fencing token {held} of attempt {attempt} is no longer valid: the run is in other hands or ended"
+    )]
+    StaleLease {
+        /// Who asked.
+        attempt: AttemptId,
+        /// With which token.
+        held: FencingToken,
+    },
+    /// Metrics before the sequence number given are missing.
+    #[error("sequence number {given} leaves a gap: the next one is {expected}")]
+    SequenceGap {
+        /// The number that comes next.
+        expected: u64,
+        /// The number that came.
+        given: u64,
+    },
+    /// A batch of metrics that cannot be stored.
+    #[error("{0}")]
+    InvalidMetrics(String),
+    /// A run that ended otherwise cannot be cancelled.
+    #[error("run {run} has already {state}")]
+    RunEnded {
+        /// The run.
+        run: RunId,
+        /// How it ended.
+        state: RunState,
+    },
+    /// The bytes of an upload are not those announced.
+    #[error("the content has {found}, not {announced}")]
+    ChecksumMismatch {
+        /// What came.
+        found: String,
+        /// What the request promised.
+        announced: String,
+    },
+    /// The connection of an upload ended before its content.
+    #[error("the content could not be read to its end")]
+    UploadCut(#[source] axum::Error),
+    /// The database refused or could not be reached.
+    #[error("a storage operation failed")]
+    Storage(#[from] sqlx::Error),
+    /// The artifact store refused or could not be reached.
+    #[error("an operation of the artifact store failed")]
+    Artifacts(#[from] object_store::Error),
+    /// Stored data cannot be read.
+    #[error("stored data is damaged: {0}")]
+    Damaged(String),
+}
+
+impl From<crate::domain::chunk::Damaged> for Error {
+    fn from(damaged: crate::domain::chunk::Damaged) -> Self {
+        Self::Damaged(damaged.to_string())
+    }
+}
+
+/// An error with everything that caused it, for the log.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

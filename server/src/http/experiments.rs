@@ -1,0 +1,39 @@
+//! Submission.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use motif_proto::problem::Problem;
+use motif_proto::run::ExperimentAccepted;
+use motif_proto::spec::ExperimentSpec;
+
+use super::extract::Document;
+use super::problem::ApiError;
+use crate::store::Store;
+
+/// Submit an experiment.
+///
+/// The body is a spec as JSON or, as `application/toml`, as TOML. What is left out comes from its preset and the
+/// defaults. Every mistake is named at once.
+#[utoipa::path(
+    post, path = "/experiments", tag = "runs",
+    request_body(content(
+        (serde_json::Value = "application/json"),
+        (String = "application/toml"),
+    )),
+    responses(
+        (status = CREATED, body = ExperimentAccepted, description = "The run is queued"),
+        (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json"),
+        (status = PAYLOAD_TOO_LARGE, body = Problem, content_type = "application/problem+json"),
+        (status = UNSUPPORTED_MEDIA_TYPE, body = Problem, content_type = "application/problem+json"),
+        (status = UNPROCESSABLE_ENTITY, body = Problem, content_type = "application/problem+json",
+         description = "`errors` names every field that is wrong"),
+    ),
+)]
+pub async fn submit(
+    State(store): State<Store>,
+    Document(document): Document,
+) -> Result<(StatusCode, Json<ExperimentAccepted>), ApiError> {
+    let spec = ExperimentSpec::resolve(&document).map_err(ApiError::invalid_spec)?;
+    Ok((StatusCode::CREATED, Json(store.submit_experiment(spec).await?)))
+}

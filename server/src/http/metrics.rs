@@ -1,0 +1,84 @@
+//! Curves.
+
+#![allow(unused_qualifications, reason = "a macro names the query type in full")]
+
+use axum::Json;
+use axum::extract::State;
+use motif_proto::id::RunId;
+use motif_proto::metrics::RunMetrics;
+use motif_proto::problem::Problem;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::extract::{Id, Query};
+use super::problem::ApiError;
+use crate::domain::curve::{DEFAULT_POINTS, MAX_POINTS};
+use crate::domain::metrics::MAX_STEP;
+use crate::store::Store;
+use crate::store::series::CurveQuery;
+
+/// Which part of a run's curves.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsQuery {
+    /// Names of series, several with commas between or repeated; all where not given.
+    #[serde(default)]
+    series: Vec<String>,
+    /// Most points of each curve, 1000 where not given.
+    #[param(minimum = 1, maximum = 20000)]
+    points: Option<usize>,
+    /// First step.
+    from: Option<u64>,
+    /// Last step.
+    to: Option<u64>,
+}
+
+impl MetricsQuery {
+    fn into_query(self) -> Result<CurveQuery, ApiError> {
+        let points = self.points.unwrap_or(DEFAULT_POINTS);
+        if !(1..=MAX_POINTS).contains(&points) {
+            return Err(ApiError::invalid_query(format!(
+                "`points` is from 1 to {MAX_POINTS}, not {points}"
+            )));
+        }
+        let names: Vec<String> = self
+            .series
+            .iter()
+            .flat_map(|names| names.split(','))
+            .filter(|name| !name.is_empty())
+            .map(ToOwned::to_owned)
+            .collect();
+        if names.iter().any(|name| name.contains('\0')) {
+            return Err(ApiError::invalid_query("`series` cannot have a NUL character"));
+        }
+        let series = if self.series.is_empty() { None } else { Some(names) };
+        Ok(CurveQuery {
+            series,
+            from: self.from.unwrap_or(0),
+            to: self.to.unwrap_or(MAX_STEP),
+            points,
+        })
+    }
+}
+
+/// The curves of a run.
+///
+/// Where a curve has more points than asked for, neighbours are put into buckets, and each bucket keeps its
+/// extremes.
+#[utoipa::path(
+    get, path = "/runs/{id}/metrics", tag = "runs", operation_id = "run_metrics",
+    params(("id" = RunId, Path, description = "The run"), MetricsQuery),
+    responses(
+        (status = OK, body = RunMetrics),
+        (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json"),
+        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn curves(
+    State(store): State<Store>,
+    Id(run): Id<RunId>,
+    Query(query): Query<MetricsQuery>,
+) -> Result<Json<RunMetrics>, ApiError> {
+    Ok(Json(store.curves(run, &query.into_query()?).await?))
+}

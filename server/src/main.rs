@@ -1,0 +1,28 @@
+//! The coordinator's program: arguments, logs, and the one sentence that says why it does not run.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use motif_server::config::{Cli, Command};
+use motif_server::{router, serve, telemetry};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    telemetry::start(cli.log_format);
+    let result = match cli.command {
+        Command::Serve(config) => serve::serve(config).await,
+        Command::Migrate(database) => serve::migrate(&database).await,
+        Command::Openapi => {
+            println!("{}", router::openapi_json());
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("motif-server: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

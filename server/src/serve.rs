@@ -1,0 +1,285 @@
+//! Start and shutdown.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::fcntl::{Flock, FlockArg};
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::app::{AppState, Leases, Stopping};
+use crate::artifacts::{Artifacts, OpenError};
+use crate::config::{Database, Serve};
+use crate::error::chain;
+use crate::postgres::{Postgres, PostgresError};
+use crate::router::{self, Reach};
+use crate::signals::Signals;
+use crate::store::Store;
+use crate::{MIGRATOR, tasks};
+
+const MAX_CONNECTIONS: u32 = 24;
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+const ACQUIRE_LIMIT: Duration = Duration::from_secs(5);
+/// How long requests may take to finish after SIGTERM.
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+
+/// Why the coordinator does not run, as one sentence for a person.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Nobody but this machine may talk to a coordinator without tokens.
+    #[error(
+        "{0} can be reached from other machines and nobody is asked for a token: listen on 127.0.0.1, or allow \
+         it with --allow-anonymous"
+    )]
+    Exposed(SocketAddr),
+    /// The address is taken or not ours.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// Two coordinators would share a private Postgres.
+    #[error("the data directory {} is held by another coordinator", .0.display())]
+    Held(PathBuf),
+    /// The data directory cannot be made or written.
+    #[error("the data directory {} cannot be used: {source}", path.display())]
+    DataDir {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The private Postgres does not run.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+    /// It ended while we served.
+    #[error("the private Postgres ended unexpectedly")]
+    PostgresEnded,
+    /// The database URL cannot be read.
+    #[error("the database URL cannot be read: {0}")]
+    DatabaseUrl(String),
+    /// The database does not answer.
+    #[error("the database cannot be reached: {0}")]
+    Unreachable(String),
+    /// The schema cannot be brought up to date.
+    #[error("the database cannot be brought up to date: {0}")]
+    Migration(String),
+    /// The artifact store cannot be opened.
+    #[error(transparent)]
+    Artifacts(#[from] OpenError),
+    /// The machine refuses something basic.
+    #[error("the coordinator cannot go on: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// A database that is up to date, and the server behind it where it is ours.
+struct Connected {
+    pool: PgPool,
+    postgres: Option<Postgres>,
+    /// Keeps others out of the data directory.
+    _lock: Option<Flock<File>>,
+}
+
+impl Connected {
+    async fn close(self) {
+        // Connections that are in use are cut off by the shutdown of the private server.
+        let _ = timeout(Duration::from_secs(1), self.pool.close()).await;
+        if let Some(postgres) = self.postgres {
+            postgres.stop().await;
+        }
+    }
+}
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn serve(config: Serve) -> Result<(), StartError> {
+    let loopback = config.listen.ip().is_loopback();
+    if !loopback && !config.allow_anonymous {
+        return Err(StartError::Exposed(config.listen));
+    }
+    // First of all, so that a port in use is noticed before a database is started.
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(|source| StartError::Listen {
+            address: config.listen,
+            source,
+        })?;
+    let address = listener.local_addr()?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+
+    let mut connected = tokio::select! {
+        connected = connect(&config.database) => connected?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
+    let artifacts = match Artifacts::open(&config.artifacts_place()) {
+        Ok(artifacts) => artifacts,
+        Err(error) => {
+            connected.close().await;
+            return Err(error.into());
+        }
+    };
+
+    let state = state(connected.pool.clone(), artifacts, config.lease());
+    let stop = state.stopping.0.clone();
+    let mut background = start_tasks(&state, &connected.pool);
+    let reach = if loopback {
+        Reach::ThisMachine
+    } else {
+        Reach::Network
+    };
+    let app = router::router(state, reach);
+    let drained = stop.clone();
+    let mut server = tokio::spawn(
+        axum::serve(listener, app)
+            .with_graceful_shutdown(async move { drained.cancelled().await })
+            .into_future(),
+    );
+    announce(address)?;
+
+    let ended = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        () = postgres_ended(&mut connected.postgres) => Err(StartError::PostgresEnded),
+    };
+    tracing::info!("shutting down");
+    stop.cancel();
+    if timeout(DRAIN_LIMIT, &mut server).await.is_err() {
+        tracing::warn!("requests were cut off: they took longer than {DRAIN_LIMIT:?} to finish");
+        server.abort();
+    }
+    background.shutdown().await;
+    connected.close().await;
+    ended
+}
+
+/// Brings the database up to date.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn migrate(database: &Database) -> Result<(), StartError> {
+    connect(database).await?.close().await;
+    Ok(())
+}
+
+/// The state of a coordinator over a migrated database.
+#[must_use]
+pub fn state(pool: PgPool, artifacts: Artifacts, lease: Duration) -> AppState {
+    let signals = Signals::new();
+    AppState {
+        store: Store::new(pool, signals.clone()),
+        artifacts,
+        signals,
+        leases: Leases { length: lease },
+        stopping: Stopping::default(),
+    }
+}
+
+/// Starts what happens by itself.
+#[must_use]
+pub fn start_tasks(state: &AppState, pool: &PgPool) -> JoinSet<()> {
+    let stop = &state.stopping.0;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(state.signals.clone().run(pool.clone(), stop.clone()));
+    tasks.spawn(tasks::lost_leases::run(
+        state.store.clone(),
+        state.leases.length,
+        stop.clone(),
+    ));
+    tasks.spawn(tasks::retention::run(
+        state.store.clone(),
+        state.artifacts.clone(),
+        stop.clone(),
+    ));
+    tasks
+}
+
+/// A pool of connections that never wait without end.
+///
+/// # Errors
+/// The database cannot be reached.
+pub async fn pool(options: PgConnectOptions) -> Result<PgPool, sqlx::Error> {
+    let options = options.application_name("motif-server").options([
+        ("statement_timeout", "15s"),
+        ("lock_timeout", "5s"),
+        ("idle_in_transaction_session_timeout", "60s"),
+    ]);
+    PgPoolOptions::new()
+        .max_connections(MAX_CONNECTIONS)
+        .acquire_timeout(ACQUIRE_LIMIT)
+        .connect_with(options)
+        .await
+}
+
+async fn connect(database: &Database) -> Result<Connected, StartError> {
+    let (options, postgres, lock) = match &database.database_url {
+        Some(url) => {
+            let options = url.parse::<PgConnectOptions>();
+            (
+                options.map_err(|error| StartError::DatabaseUrl(chain(&error)))?,
+                None,
+                None,
+            )
+        }
+        None => {
+            let lock = hold(database)?;
+            let data_dir = database.data_dir.canonicalize()?;
+            let postgres = Postgres::start(&data_dir, true).await?;
+            (postgres.options("motif"), Some(postgres), Some(lock))
+        }
+    };
+    let pool = timeout(CONNECT_LIMIT, pool(options))
+        .await
+        .map_err(|_| StartError::Unreachable(format!("no answer within {CONNECT_LIMIT:?}")))?
+        .map_err(|error| StartError::Unreachable(chain(&error)))?;
+    let connected = Connected {
+        pool,
+        postgres,
+        _lock: lock,
+    };
+    if let Err(error) = MIGRATOR.run(&connected.pool).await {
+        connected.close().await;
+        return Err(StartError::Migration(chain(&error)));
+    }
+    Ok(connected)
+}
+
+/// Takes the data directory for this process alone, until it ends in whatever way.
+fn hold(database: &Database) -> Result<Flock<File>, StartError> {
+    let dir = &database.data_dir;
+    let unusable = |source| StartError::DataDir {
+        path: dir.clone(),
+        source,
+    };
+    std::fs::create_dir_all(dir).map_err(unusable)?;
+    let file = File::create(dir.join("lock")).map_err(unusable)?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, _)| StartError::Held(dir.clone()))
+}
+
+async fn postgres_ended(postgres: &mut Option<Postgres>) {
+    match postgres {
+        Some(postgres) => postgres.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn announce(address: SocketAddr) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    // Nobody may be listening to our output any more; that is no reason not to serve.
+    match writeln!(out, "Motif listens on http://{address}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,360 @@
+//! Leases: who holds a run, heartbeats, ends, and what becomes of a run whose worker fell silent.
+
+use std::time::Duration;
+
+use motif_proto::id::{AttemptId, FencingToken, RunId, WorkerId};
+use motif_proto::run::{AttemptState, Failure, FailureClass};
+use motif_proto::worker::{FinishAttempt, HeldLease, LeaseVerdict, Outcome, Verdict};
+use sqlx::{FromRow, PgConnection};
+use uuid::Uuid;
+
+use super::{Result, Store, events, signed, unsigned, word, workers};
+use crate::domain::lease::{Holding, Standing};
+use crate::domain::retry::{self, Next};
+use crate::error::Error;
+use crate::signals::Signal;
+
+/// Longest message of a failure that is kept, in characters.
+const MAX_MESSAGE: usize = 4000;
+
+/// An attempt and its run, the run's row locked.
+pub(super) struct Locked {
+    pub(super) run: RunId,
+    pub(super) next_sequence: u64,
+    holding: Holding,
+}
+
+#[derive(FromRow)]
+struct AttemptRow {
+    state: String,
+    fencing_token: i64,
+    next_sequence: i64,
+    run_state: String,
+    run_token: i64,
+}
+
+/// Locks the attempt's run and judges the token.
+async fn lock(connection: &mut PgConnection, lease: HeldLease) -> Result<Locked> {
+    let run: Option<Uuid> = sqlx::query_scalar(
+        "select id from runs where id = (select run_id from attempts where id = $1) for update",
+    )
+    .bind(lease.attempt.0)
+    .fetch_optional(&mut *connection)
+    .await?;
+    let run = run.ok_or(Error::UnknownAttempt(lease.attempt))?;
+    // A statement of its own: it sees what was committed while the lock was waited for.
+    let row: AttemptRow = sqlx::query_as(
+        "select a.state, a.fencing_token, a.next_sequence, r.state as run_state, r.fencing_token as run_token
+         from attempts a join runs r on r.id = a.run_id where a.id = $1",
+    )
+    .bind(lease.attempt.0)
+    .fetch_one(connection)
+    .await?;
+    let standing = Standing {
+        attempt: word(&row.state)?,
+        attempt_token: FencingToken(row.fencing_token),
+        run: word(&row.run_state)?,
+        run_token: FencingToken(row.run_token),
+    };
+    Ok(Locked {
+        run: RunId(run),
+        next_sequence: unsigned(row.next_sequence),
+        holding: standing.judge(lease.token),
+    })
+}
+
+/// Locks the run of an attempt that holds it, or gives back a lease that ran out and that nobody took over.
+///
+/// # Errors
+/// [`Error::UnknownAttempt`], [`Error::StaleLease`].
+pub(super) async fn lock_live(connection: &mut PgConnection, lease: HeldLease) -> Result<Locked> {
+    let locked = lock(connection, lease).await?;
+    match locked.holding {
+        Holding::Live => {}
+        Holding::Revivable => revive(connection, locked.run, lease.attempt).await?,
+        Holding::Cancelled | Holding::Over(_) | Holding::Stale => {
+            return Err(Error::StaleLease {
+                attempt: lease.attempt,
+                held: lease.token,
+            });
+        }
+    }
+    Ok(locked)
+}
+
+async fn revive(connection: &mut PgConnection, run: RunId, attempt: AttemptId) -> Result<()> {
+    sqlx::query(
+        "with revived as (
+             update attempts set state = 'running', finished_at = null where id = $2
+         )
+         update runs set state = 'running', lost_in_row = greatest(lost_in_row - 1, 0) where id = $1",
+    )
+    .bind(run.0)
+    .bind(attempt.0)
+    .execute(&mut *connection)
+    .await?;
+    events::record_change(connection, run).await?;
+    tracing::info!(run.id = %run, attempt.id = %attempt, "a lease that ran out was taken up again");
+    Ok(())
+}
+
+/// Sees to it that every batch of metrics before `wanted` is stored.
+pub(super) fn require_sequence(locked: &Locked, wanted: u64) -> Result<()> {
+    if wanted > locked.next_sequence {
+        return Err(Error::SequenceGap {
+            expected: locked.next_sequence,
+            given: wanted,
+        });
+    }
+    Ok(())
+}
+
+impl Store {
+    /// Renews the leases that a worker holds and says what became of each.
+    ///
+    /// # Errors
+    /// [`Error::UnknownWorker`], storage.
+    #[tracing::instrument(name = "lease.renew", level = "debug", skip_all, fields(worker.id = %worker))]
+    pub async fn heartbeat(
+        &self,
+        worker: WorkerId,
+        leases: &[HeldLease],
+        length: Duration,
+    ) -> Result<Vec<LeaseVerdict>> {
+        let mut connection = self.pool.acquire().await?;
+        workers::hear_of(&mut connection, worker).await?;
+        drop(connection);
+        let mut verdicts = Vec::with_capacity(leases.len());
+        for &lease in leases {
+            let verdict = self.renew(lease, length).await?;
+            verdicts.push(LeaseVerdict {
+                attempt: lease.attempt,
+                verdict,
+            });
+        }
+        Ok(verdicts)
+    }
+
+    async fn renew(&self, lease: HeldLease, length: Duration) -> Result<Verdict> {
+        let mut tx = self.pool.begin().await?;
+        let locked = match lock(&mut tx, lease).await {
+            Ok(locked) => locked,
+            Err(Error::UnknownAttempt(_)) => return Ok(Verdict::Lost),
+            Err(error) => return Err(error),
+        };
+        match locked.holding {
+            Holding::Live => {}
+            Holding::Revivable => revive(&mut tx, locked.run, lease.attempt).await?,
+            Holding::Cancelled => return Ok(Verdict::Cancelled),
+            Holding::Over(_) | Holding::Stale => return Ok(Verdict::Lost),
+        }
+        extend(&mut tx, lease.attempt, length).await?;
+        tx.commit().await?;
+        if locked.holding == Holding::Revivable {
+            self.tell(Signal::Run(locked.run));
+        }
+        Ok(Verdict::Continue)
+    }
+
+    /// Ends an attempt and decides about its run. Safe to repeat: the same report is accepted again.
+    ///
+    /// # Errors
+    /// [`Error::UnknownAttempt`], [`Error::StaleLease`], [`Error::SequenceGap`], storage.
+    #[tracing::instrument(name = "finish", skip_all, fields(attempt.id = %finish.attempt))]
+    pub async fn finish_attempt(&self, finish: &FinishAttempt) -> Result<()> {
+        let lease = HeldLease {
+            attempt: finish.attempt,
+            token: finish.token,
+        };
+        let mut tx = self.pool.begin().await?;
+        if let Holding::Over(state) = lock(&mut tx, lease).await?.holding
+            && state == state_after(&finish.outcome)
+        {
+            return Ok(());
+        }
+        let locked = lock_live(&mut tx, lease).await?;
+        require_sequence(&locked, finish.metrics_sequence)?;
+        let requeued = end(&mut tx, locked.run, finish.attempt, &finish.outcome).await?;
+        events::record_change(&mut tx, locked.run).await?;
+        tx.commit().await?;
+
+        self.tell(Signal::Run(locked.run));
+        if requeued {
+            self.tell(Signal::Queue);
+        }
+        tracing::info!(run.id = %locked.run, outcome = ?finish.outcome, requeued, "attempt ended");
+        Ok(())
+    }
+
+    /// Takes runs back from workers that fell silent. Returns how many.
+    ///
+    /// # Errors
+    /// Storage.
+    pub async fn requeue_lost(&self) -> Result<usize> {
+        let mut count = 0;
+        while let Some(run) = self.requeue_one_lost().await? {
+            count += 1;
+            self.tell(Signal::Run(run));
+            self.tell(Signal::Queue);
+        }
+        Ok(count)
+    }
+
+    async fn requeue_one_lost(&self) -> Result<Option<RunId>> {
+        let mut tx = self.pool.begin().await?;
+        let expired: Option<(Uuid, Uuid)> = sqlx::query_as(
+            "select r.id, a.id from attempts a join runs r on r.id = a.run_id
+             where a.state = 'running' and a.lease_expires_at < now()
+             order by a.lease_expires_at limit 1 for update of r skip locked",
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        let Some((run, attempt)) = expired else {
+            return Ok(None);
+        };
+        let lost = sqlx::query(
+            "update attempts set state = 'lost', finished_at = now()
+             where id = $1 and state = 'running' and lease_expires_at < now()",
+        )
+        .bind(attempt)
+        .execute(&mut *tx)
+        .await?;
+        if lost.rows_affected() == 1 {
+            let failure = Failure {
+                class: FailureClass::Lost,
+                message: "the worker fell silent, again and again, without a newer checkpoint".to_owned(),
+            };
+            give_back_or_fail(&mut tx, RunId(run), &failure).await?;
+            events::record_change(&mut tx, RunId(run)).await?;
+            tracing::warn!(run.id = %run, attempt.id = %attempt, "lease lost");
+        }
+        tx.commit().await?;
+        Ok(Some(RunId(run)))
+    }
+
+    /// Gives every live lease at least one whole length from now: after an outage of ours, silence says
+    /// nothing about the workers.
+    ///
+    /// # Errors
+    /// Storage.
+    pub async fn grant_grace(&self, length: Duration) -> Result<u64> {
+        let extended = sqlx::query(
+            "update attempts set lease_expires_at = greatest(lease_expires_at, now() + make_interval(secs => $1))
+             where state = 'running'",
+        )
+        .bind(length.as_secs_f64())
+        .execute(&self.pool)
+        .await?;
+        Ok(extended.rows_affected())
+    }
+}
+
+async fn extend(connection: &mut PgConnection, attempt: AttemptId, length: Duration) -> Result<()> {
+    sqlx::query("update attempts set lease_expires_at = now() + make_interval(secs => $2) where id = $1")
+        .bind(attempt.0)
+        .bind(length.as_secs_f64())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Advances the attempt past a batch of metrics; a write is a sign of life too.
+pub(super) async fn advance(
+    connection: &mut PgConnection,
+    attempt: AttemptId,
+    next_sequence: u64,
+    length: Duration,
+) -> Result<()> {
+    sqlx::query(
+        "update attempts
+         set next_sequence = $2, lease_expires_at = now() + make_interval(secs => $3) where id = $1",
+    )
+    .bind(attempt.0)
+    .bind(signed(next_sequence))
+    .bind(length.as_secs_f64())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+const fn state_after(outcome: &Outcome) -> AttemptState {
+    match outcome {
+        Outcome::Succeeded => AttemptState::Succeeded,
+        Outcome::Failed { .. } => AttemptState::Failed,
+        Outcome::Released => AttemptState::Released,
+    }
+}
+
+/// Ends the attempt, and says whether its run went back to the queue.
+async fn end(
+    connection: &mut PgConnection,
+    run: RunId,
+    attempt: AttemptId,
+    outcome: &Outcome,
+) -> Result<bool> {
+    let failure = match outcome {
+        Outcome::Failed { failure } => Some(Failure {
+            class: failure.class,
+            message: failure
+                .message
+                .replace('\0', "")
+                .chars()
+                .take(MAX_MESSAGE)
+                .collect(),
+        }),
+        Outcome::Succeeded | Outcome::Released => None,
+    };
+    sqlx::query(
+        "update attempts set state = $2, finished_at = now(), failure_class = $3, failure_message = $4
+         where id = $1",
+    )
+    .bind(attempt.0)
+    .bind(state_after(outcome).as_str())
+    .bind(failure.as_ref().map(|failure| failure.class.as_str()))
+    .bind(failure.as_ref().map(|failure| &failure.message))
+    .execute(&mut *connection)
+    .await?;
+    if let Some(failure) = failure {
+        return give_back_or_fail(connection, run, &failure).await;
+    }
+    let released = matches!(outcome, Outcome::Released);
+    let statement = if released {
+        "update runs set state = 'queued' where id = $1"
+    } else {
+        "update runs set state = 'succeeded', finished_at = now() where id = $1"
+    };
+    sqlx::query(statement).bind(run.0).execute(connection).await?;
+    Ok(released)
+}
+
+/// Puts the run back into the queue, or gives it up, as [`retry::after_failure`] says.
+async fn give_back_or_fail(connection: &mut PgConnection, run: RunId, failure: &Failure) -> Result<bool> {
+    let (lost, internal): (i32, i32) = sqlx::query_as(
+        "update runs
+         set lost_in_row = lost_in_row + ($2 = 'lost')::int,
+             internal_failures = internal_failures + ($2 = 'internal')::int
+         where id = $1 returning lost_in_row, internal_failures",
+    )
+    .bind(run.0)
+    .bind(failure.class.as_str())
+    .fetch_one(&mut *connection)
+    .await?;
+    let history = retry::History {
+        lost_in_row: lost.unsigned_abs(),
+        internal_failures: internal.unsigned_abs(),
+    };
+    let next = retry::after_failure(failure.class, history);
+    match next {
+        Next::Requeue => sqlx::query("update runs set state = 'queued' where id = $1").bind(run.0),
+        Next::Fail => sqlx::query(
+            "update runs set state = 'failed', finished_at = now(), failure_class = $2, failure_message = $3
+             where id = $1",
+        )
+        .bind(run.0)
+        .bind(failure.class.as_str())
+        .bind(&failure.message),
+    }
+    .execute(connection)
+    .await?;
+    Ok(next == Next::Requeue)
+}

@@ -1,0 +1,185 @@
+//! What happened to a run, for the streams that tell it.
+
+use std::time::Duration;
+
+use motif_proto::event::{Event, MetricsAppended, Rewind};
+use motif_proto::id::RunId;
+use motif_proto::metrics::SeriesPoints;
+use motif_proto::run::Checkpoint;
+use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
+use sqlx::types::Json;
+
+use super::{Result, Store};
+
+/// Events that are read at once.
+const PAGE: i64 = 256;
+
+/// The steps of a series that a batch of metrics brought.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Range {
+    /// Name of the series.
+    pub name: String,
+    /// First step.
+    pub first: u64,
+    /// Last step.
+    pub last: u64,
+}
+
+impl Range {
+    /// The range of these points; none if there are none.
+    #[must_use]
+    pub fn of(series: &SeriesPoints) -> Option<Self> {
+        Some(Self {
+            name: series.name.clone(),
+            first: *series.steps.first()?,
+            last: *series.steps.last()?,
+        })
+    }
+
+    /// Whether a step lies in the range.
+    #[must_use]
+    pub fn contains(&self, step: u64) -> bool {
+        (self.first..=self.last).contains(&step)
+    }
+}
+
+/// An event as it is stored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", untagged)]
+enum Stored {
+    Metrics { ranges: Vec<Range> },
+    Rewind { next_batch: u64 },
+    Checkpoint(Box<Checkpoint>),
+    Changed {},
+}
+
+impl Stored {
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Metrics { .. } => "metrics",
+            Self::Rewind { .. } => "rewind",
+            Self::Checkpoint(_) => "checkpoint",
+            Self::Changed {} => "changed",
+        }
+    }
+}
+
+/// Where a stream of one run goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// Everything after this event is still there.
+    After(i64),
+    /// Events in between are gone, or the number never was.
+    Lost,
+}
+
+/// Records that the run's state, progress or best value changed.
+pub(super) async fn record_change(connection: &mut PgConnection, run: RunId) -> Result<()> {
+    record(connection, run, &Stored::Changed {}).await
+}
+
+/// Records that points were appended.
+pub(super) async fn record_metrics(
+    connection: &mut PgConnection,
+    run: RunId,
+    ranges: Vec<Range>,
+) -> Result<()> {
+    record(connection, run, &Stored::Metrics { ranges }).await
+}
+
+/// Records that points were dropped.
+pub(super) async fn record_rewind(connection: &mut PgConnection, run: RunId, next_batch: u64) -> Result<()> {
+    record(connection, run, &Stored::Rewind { next_batch }).await
+}
+
+/// Records a new checkpoint.
+pub(super) async fn record_checkpoint(connection: &mut PgConnection, checkpoint: &Checkpoint) -> Result<()> {
+    record(
+        connection,
+        checkpoint.run,
+        &Stored::Checkpoint(Box::new(checkpoint.clone())),
+    )
+    .await
+}
+
+/// Numbers the event under the run's lock, so that a reader that saw one number saw all below it.
+async fn record(connection: &mut PgConnection, run: RunId, event: &Stored) -> Result<()> {
+    sqlx::query(
+        "with numbered as (
+             update runs set last_event = last_event + 1, updated_at = clock_timestamp()
+             where id = $1 returning id, last_event
+         )
+         insert into events (run_id, id, kind, payload) select id, last_event, $2, $3 from numbered",
+    )
+    .bind(run.0)
+    .bind(event.kind())
+    .bind(Json(event))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+impl Store {
+    /// Whether a stream can go on after the event with this number.
+    ///
+    /// # Errors
+    /// Storage.
+    pub async fn resume_events(&self, run: RunId, seen: i64) -> Result<Resume> {
+        let unbroken: bool = sqlx::query_scalar(
+            "select exists (select from runs where id = $1 and last_event = $2)
+                 or exists (select from events where run_id = $1 and id = $2 + 1 and $2 >= 0)",
+        )
+        .bind(run.0)
+        .bind(seen)
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(if unbroken {
+            Resume::After(seen)
+        } else {
+            Resume::Lost
+        })
+    }
+
+    /// The events of a run after the one given, a page at most. Changes of the run itself have a number and no
+    /// event: the reader sends the current summary after each page.
+    ///
+    /// # Errors
+    /// Storage.
+    pub async fn events_after(&self, run: RunId, seen: i64) -> Result<Vec<(i64, Option<Event>)>> {
+        let rows: Vec<(i64, Json<Stored>)> = sqlx::query_as(
+            "select id, payload from events where run_id = $1 and id > $2 order by id limit $3",
+        )
+        .bind(run.0)
+        .bind(seen)
+        .bind(PAGE)
+        .fetch_all(&self.pool)
+        .await?;
+        let mut events = Vec::with_capacity(rows.len());
+        for (id, Json(stored)) in rows {
+            let event = match stored {
+                Stored::Changed {} => None,
+                Stored::Rewind { next_batch } => Some(Event::Rewind(Rewind { run, next_batch })),
+                Stored::Checkpoint(checkpoint) => Some(Event::Checkpoint(*checkpoint)),
+                Stored::Metrics { ranges } => {
+                    let series = self.points_in(run, &ranges).await?;
+                    Some(Event::Metrics(MetricsAppended { run, series }))
+                }
+            };
+            events.push((id, event));
+        }
+        Ok(events)
+    }
+
+    /// Deletes events older than `age`. Returns how many.
+    ///
+    /// # Errors
+    /// Storage.
+    pub async fn prune_events(&self, age: Duration) -> Result<u64> {
+        let deleted = sqlx::query("delete from events where created_at < now() - make_interval(secs => $1)")
+            .bind(age.as_secs_f64())
+            .execute(&self.pool)
+            .await?;
+        Ok(deleted.rows_affected())
+    }
+}

@@ -1,0 +1,72 @@
+//! All SQL. One file per table or aggregate; functions are named by intent and hold whole transactions.
+//!
+//! - [`experiments`], [`runs`]: what was asked for and how it stands
+//! - [`queue`]: the claim; [`attempts`]: leases, heartbeats and ends
+//! - [`series`]: curves; [`events`]: what streams tell; [`checkpoints`]: what the artifact store holds
+//! - [`workers`]: who works
+//!
+//! Whoever changes a run locks its row first, then reads the attempt: so every change of a run has its place in
+//! one order, and a lease that was judged valid stays valid until the commit.
+
+pub mod attempts;
+pub mod checkpoints;
+pub mod events;
+pub mod experiments;
+pub mod queue;
+pub mod runs;
+pub mod series;
+pub mod workers;
+
+use serde::Deserialize;
+use serde::de::value::{BorrowedStrDeserializer, Error as WordError};
+use sqlx::PgPool;
+
+use crate::error::Error;
+use crate::signals::{Signal, Signals};
+
+/// What a store function answers.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// The database and the way to tell others about changes; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pool: PgPool,
+    signals: Signals,
+}
+
+impl Store {
+    /// A store over a migrated database.
+    #[must_use]
+    pub fn new(pool: PgPool, signals: Signals) -> Self {
+        Self { pool, signals }
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] if it does not.
+    pub async fn ping(&self) -> Result<()> {
+        sqlx::query("select 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    fn tell(&self, signal: Signal) {
+        self.signals.send(signal);
+    }
+}
+
+/// Reads a word of a closed set, as constraints of the tables allow no other.
+fn word<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T> {
+    T::deserialize(BorrowedStrDeserializer::<WordError>::new(text))
+        .map_err(|_| Error::Damaged(format!("`{text}` is not a known word")))
+}
+
+/// A count, step or size from a column of signed integers.
+fn unsigned(value: i64) -> u64 {
+    value.try_into().unwrap_or(0)
+}
+
+/// A count, step or size for a column of signed integers.
+fn signed(value: u64) -> i64 {
+    value.try_into().unwrap_or(i64::MAX)
+}

@@ -1,0 +1,375 @@
+//! Runs as clients see them, and their cancellation.
+
+use chrono::{DateTime, Utc};
+use motif_proto::id::{AttemptId, ExperimentId, RunId, WorkerId};
+use motif_proto::metrics::{Measured, StepValue};
+use motif_proto::run::{Attempt, Failure, Progress, Queue, RunDetail, RunList, RunState, RunSummary};
+use motif_proto::spec::ExperimentSpec;
+use sqlx::{FromRow, PgConnection};
+use uuid::Uuid;
+
+use super::{Result, Store, events, unsigned, word};
+use crate::error::Error;
+use crate::signals::Signal;
+
+/// A query for [`SummaryRow`]s that ends as given.
+macro_rules! select_summaries {
+    ($end:literal) => {
+        concat!(
+            "select r.id, r.experiment_id, r.state, r.priority, r.attempts, r.failure_class, r.failure_message,
+                r.batches_total, r.batches_done, r.batches_per_second, r.last_loss_step, r.last_loss,
+                r.last_validation_step, r.last_validation, r.best_validation_step, r.best_validation,
+                r.created_at, r.started_at, r.finished_at, r.updated_at, r.last_event,
+                e.name, e.kind, e.preset, e.seed, e.tags, w.name as worker
+             from runs r
+             join experiments e on e.id = r.experiment_id
+             left join attempts a on a.run_id = r.id and a.state = 'running'
+             left join workers w on w.id = a.worker_id ",
+            $end
+        )
+    };
+}
+
+#[derive(FromRow)]
+struct SummaryRow {
+    id: Uuid,
+    experiment_id: Uuid,
+    state: String,
+    priority: i32,
+    attempts: i32,
+    failure_class: Option<String>,
+    failure_message: Option<String>,
+    batches_total: i64,
+    batches_done: i64,
+    batches_per_second: Option<f64>,
+    last_loss_step: Option<i64>,
+    last_loss: Option<f64>,
+    last_validation_step: Option<i64>,
+    last_validation: Option<f64>,
+    best_validation_step: Option<i64>,
+    best_validation: Option<f64>,
+    created_at: DateTime<Utc>,
+    started_at: Option<DateTime<Utc>>,
+    finished_at: Option<DateTime<Utc>>,
+    updated_at: DateTime<Utc>,
+    last_event: i64,
+    name: String,
+    kind: String,
+    preset: Option<String>,
+    seed: i64,
+    tags: Vec<String>,
+    worker: Option<String>,
+}
+
+impl SummaryRow {
+    fn into_summary(self) -> Result<RunSummary> {
+        Ok(RunSummary {
+            id: RunId(self.id),
+            experiment: ExperimentId(self.experiment_id),
+            name: self.name,
+            kind: word(&self.kind)?,
+            preset: self.preset,
+            seed: unsigned(self.seed),
+            tags: self.tags,
+            priority: self.priority,
+            state: word(&self.state)?,
+            progress: Progress {
+                batches_done: unsigned(self.batches_done),
+                batches_total: unsigned(self.batches_total),
+                batches_per_second: self.batches_per_second.filter(|speed| speed.is_finite()),
+            },
+            last_loss: step_value(self.last_loss_step, self.last_loss),
+            last_validation: step_value(self.last_validation_step, self.last_validation),
+            best_validation: step_value(self.best_validation_step, self.best_validation),
+            attempts: self.attempts.unsigned_abs(),
+            worker: self.worker,
+            failure: failure(self.failure_class.as_deref(), self.failure_message)?,
+            created_at: self.created_at,
+            started_at: self.started_at,
+            finished_at: self.finished_at,
+        })
+    }
+}
+
+fn step_value(step: Option<i64>, value: Option<f64>) -> Option<StepValue> {
+    Some(StepValue {
+        step: unsigned(step?),
+        value: Measured(value?),
+    })
+}
+
+fn failure(class: Option<&str>, message: Option<String>) -> Result<Option<Failure>> {
+    class
+        .map(|class| {
+            Ok(Failure {
+                class: word(class)?,
+                message: message.unwrap_or_default(),
+            })
+        })
+        .transpose()
+}
+
+/// Which runs a list shows.
+#[derive(Clone, Debug, Default)]
+pub struct RunFilter {
+    /// Only those in one of these states; empty means all.
+    pub states: Vec<RunState>,
+    /// Only those whose name, preset or id has this in it, whatever the case.
+    pub text: Option<String>,
+    /// Only those with all of these tags.
+    pub tags: Vec<String>,
+    /// Only those made before this one.
+    pub before: Option<RunId>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// A summary with the numbers that order it among others.
+#[derive(Clone, Debug)]
+pub struct Versioned {
+    /// The run.
+    pub summary: RunSummary,
+    /// When it changed last, by the database's clock.
+    pub updated_at: DateTime<Utc>,
+    /// The newest of its events.
+    pub last_event: i64,
+}
+
+impl TryFrom<SummaryRow> for Versioned {
+    type Error = Error;
+
+    fn try_from(row: SummaryRow) -> Result<Self> {
+        let (updated_at, last_event) = (row.updated_at, row.last_event);
+        Ok(Self {
+            summary: row.into_summary()?,
+            updated_at,
+            last_event,
+        })
+    }
+}
+
+/// The run as the transaction sees it.
+pub(super) async fn summary(connection: &mut PgConnection, run: RunId) -> Result<RunSummary> {
+    Ok(versioned(connection, run).await?.summary)
+}
+
+async fn versioned(connection: &mut PgConnection, run: RunId) -> Result<Versioned> {
+    sqlx::query_as::<_, SummaryRow>(select_summaries!("where r.id = $1"))
+        .bind(run.0)
+        .fetch_optional(connection)
+        .await?
+        .ok_or(Error::UnknownRun(run))?
+        .try_into()
+}
+
+impl Store {
+    /// A run's summary and its newest event, of one moment.
+    ///
+    /// # Errors
+    /// [`Error::UnknownRun`], storage.
+    pub async fn run_summary(&self, run: RunId) -> Result<Versioned> {
+        let mut connection = self.pool.acquire().await?;
+        versioned(&mut connection, run).await
+    }
+
+    /// Everything about a run but its curves and checkpoints.
+    ///
+    /// # Errors
+    /// [`Error::UnknownRun`], storage.
+    pub async fn run_detail(&self, run: RunId) -> Result<RunDetail> {
+        let mut connection = self.pool.acquire().await?;
+        let summary = summary(&mut connection, run).await?;
+        let (spec, spec_sha256): (String, String) =
+            sqlx::query_as("select spec, spec_sha256 from experiments where id = $1")
+                .bind(summary.experiment.0)
+                .fetch_one(&mut *connection)
+                .await?;
+        let series =
+            sqlx::query_scalar("select name from series where run_id = $1 and points > 0 order by name")
+                .bind(run.0)
+                .fetch_all(&mut *connection)
+                .await?;
+        let attempt_history = attempts_of(&mut connection, run).await?;
+        Ok(RunDetail {
+            summary,
+            spec: read_spec(&spec)?,
+            spec_sha256,
+            series,
+            attempt_history,
+        })
+    }
+
+    /// A page of runs, newest first.
+    ///
+    /// # Errors
+    /// Storage.
+    pub async fn list_runs(&self, filter: &RunFilter) -> Result<RunList> {
+        let states: Vec<&str> = filter.states.iter().map(|state| state.as_str()).collect();
+        let pattern = filter.text.as_deref().map(like_pattern);
+        let limit = filter.limit as usize;
+        let rows: Vec<SummaryRow> = sqlx::query_as(select_summaries!(
+            "where (cardinality($1::text[]) = 0 or r.state = any($1))
+               and ($2::text is null or e.name ilike $2 or e.preset ilike $2 or r.id::text ilike $2)
+               and e.tags @> $3
+               and ($4::uuid is null or r.id < $4)
+             order by r.id desc limit $5"
+        ))
+        .bind(states)
+        .bind(pattern)
+        .bind(&filter.tags)
+        .bind(filter.before.map(|run| run.0))
+        .bind(i64::from(filter.limit) + 1)
+        .fetch_all(&self.pool)
+        .await?;
+        let more = rows.len() > limit;
+        let runs = rows
+            .into_iter()
+            .take(limit)
+            .map(SummaryRow::into_summary)
+            .collect::<Result<Vec<_>>>()?;
+        let next_cursor = runs.last().filter(|_| more).map(|run| run.id.to_string());
+        Ok(RunList { runs, next_cursor })
+    }
+
+    /// Runs for a stream that begins: those that run and the newest of all, oldest change first.
+    ///
+    /// # Errors
+    /// Storage.
+    pub async fn current_runs(&self, newest: u32) -> Result<Vec<Versioned>> {
+        let rows: Vec<SummaryRow> = sqlx::query_as(select_summaries!(
+            "where r.state = 'running' or r.id in (select id from runs order by id desc limit $1)
+             order by r.updated_at"
+        ))
+        .bind(i64::from(newest))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(Versioned::try_from).collect()
+    }
+
+    /// Runs that changed at `since` or later, oldest change first, at most `limit`.
+    ///
+    /// # Errors
+    /// Storage.
+    pub async fn changed_runs(&self, since: DateTime<Utc>, limit: u32) -> Result<Vec<Versioned>> {
+        let rows: Vec<SummaryRow> = sqlx::query_as(select_summaries!(
+            "where r.updated_at >= $1 order by r.updated_at limit $2"
+        ))
+        .bind(since)
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(Versioned::try_from).collect()
+    }
+
+    /// How many runs are in each state.
+    ///
+    /// # Errors
+    /// Storage.
+    pub async fn queue_counts(&self) -> Result<Queue> {
+        let rows: Vec<(String, i64)> = sqlx::query_as("select state, count(*) from runs group by state")
+            .fetch_all(&self.pool)
+            .await?;
+        let mut queue = Queue {
+            queued: 0,
+            running: 0,
+            succeeded: 0,
+            failed: 0,
+            cancelled: 0,
+        };
+        for (state, count) in rows {
+            *match word(&state)? {
+                RunState::Queued => &mut queue.queued,
+                RunState::Running => &mut queue.running,
+                RunState::Succeeded => &mut queue.succeeded,
+                RunState::Failed => &mut queue.failed,
+                RunState::Cancelled => &mut queue.cancelled,
+            } = unsigned(count);
+        }
+        Ok(queue)
+    }
+
+    /// Ends a run by a person's will, and the attempt that holds it. Safe to repeat.
+    ///
+    /// # Errors
+    /// [`Error::UnknownRun`], [`Error::RunEnded`] if it ended otherwise, storage.
+    #[tracing::instrument(name = "cancel", skip_all, fields(run.id = %run))]
+    pub async fn cancel_run(&self, run: RunId) -> Result<RunSummary> {
+        let mut tx = self.pool.begin().await?;
+        let state: Option<String> = sqlx::query_scalar("select state from runs where id = $1 for update")
+            .bind(run.0)
+            .fetch_optional(&mut *tx)
+            .await?;
+        match word(&state.ok_or(Error::UnknownRun(run))?)? {
+            RunState::Cancelled => {}
+            state @ (RunState::Succeeded | RunState::Failed) => return Err(Error::RunEnded { run, state }),
+            RunState::Queued | RunState::Running => {
+                sqlx::query(
+                    "with ended as (
+                         update attempts set state = 'cancelled', finished_at = now()
+                         where run_id = $1 and state = 'running'
+                     )
+                     update runs set state = 'cancelled', finished_at = now() where id = $1",
+                )
+                .bind(run.0)
+                .execute(&mut *tx)
+                .await?;
+                events::record_change(&mut tx, run).await?;
+            }
+        }
+        let summary = summary(&mut tx, run).await?;
+        tx.commit().await?;
+        self.tell(Signal::Run(run));
+        Ok(summary)
+    }
+}
+
+/// A pattern for `ilike` that finds the text anywhere.
+fn like_pattern(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+    format!("%{escaped}%")
+}
+
+pub(super) fn read_spec(text: &str) -> Result<ExperimentSpec> {
+    serde_json::from_str(text).map_err(|error| Error::Damaged(format!("a spec cannot be read: {error}")))
+}
+
+#[derive(FromRow)]
+struct AttemptRow {
+    id: Uuid,
+    number: i32,
+    worker_id: Uuid,
+    worker_name: String,
+    state: String,
+    first_batch: i64,
+    started_at: DateTime<Utc>,
+    finished_at: Option<DateTime<Utc>>,
+    failure_class: Option<String>,
+    failure_message: Option<String>,
+}
+
+async fn attempts_of(connection: &mut PgConnection, run: RunId) -> Result<Vec<Attempt>> {
+    let rows: Vec<AttemptRow> = sqlx::query_as(
+        "select a.id, a.number, a.worker_id, w.name as worker_name, a.state, a.first_batch, a.started_at,
+                a.finished_at, a.failure_class, a.failure_message
+         from attempts a join workers w on w.id = a.worker_id
+         where a.run_id = $1 order by a.number",
+    )
+    .bind(run.0)
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Attempt {
+                id: AttemptId(row.id),
+                number: row.number.unsigned_abs(),
+                worker: WorkerId(row.worker_id),
+                worker_name: row.worker_name,
+                state: word(&row.state)?,
+                first_batch: unsigned(row.first_batch),
+                started_at: row.started_at,
+                finished_at: row.finished_at,
+                failure: failure(row.failure_class.as_deref(), row.failure_message)?,
+            })
+        })
+        .collect()
+}

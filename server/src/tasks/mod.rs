@@ -1,0 +1,4 @@
+//! What happens by itself, every so often.
+
+pub mod lost_leases;
+pub mod retention;

@@ -1,0 +1,192 @@
+/**
+ * The coordinator's REST API: one function that fetches, and turns everything that can go wrong into an
+ * {@link ApiError} with a sentence for the page.
+ */
+import type {
+  CheckpointList,
+  ExperimentAccepted,
+  FieldProblem,
+  PresetList,
+  Problem,
+  Queue,
+  RunDetail,
+  RunList,
+  RunMetrics,
+  RunState,
+  RunSummary,
+  WorkerList,
+} from "./types";
+
+const PREFIX = "/api/v1";
+const TIMEOUT_MS = 20_000;
+const READ_ATTEMPTS = 3;
+const RETRY_AFTER_MS = 400;
+
+/** A request that failed; `message` is for the page, `code` to branch on. */
+export class ApiError extends Error {
+  override readonly name = "ApiError";
+
+  constructor(
+    message: string,
+    /** The problem document's word, or `network`, `timeout`, `unreadable`. */
+    readonly code: string,
+    /** HTTP status, 0 where there was no answer. */
+    readonly status: number,
+    /** The fields that are wrong, for a document that was refused. */
+    readonly fields: readonly FieldProblem[] = [],
+    readonly requestId: string | null = null,
+  ) {
+    super(message);
+  }
+}
+
+export interface RunQuery {
+  state?: RunState | null;
+  q?: string;
+  limit?: number;
+  cursor?: string | null;
+}
+
+export interface CurveQuery {
+  /** Most points per series: the pixels there are to draw on. */
+  points: number;
+  /** Batches to show; the whole run where absent. */
+  range: { from: number; to: number } | null;
+}
+
+export const api = {
+  runs: (query: RunQuery, signal?: AbortSignal) =>
+    read<RunList>(
+      `/runs${search({ state: query.state, q: query.q, limit: query.limit, cursor: query.cursor })}`,
+      signal,
+    ),
+  run: (id: string, signal?: AbortSignal) => read<RunDetail>(`/runs/${encodeURIComponent(id)}`, signal),
+  metrics: (id: string, query: CurveQuery, signal?: AbortSignal) =>
+    read<RunMetrics>(
+      `/runs/${encodeURIComponent(id)}/metrics${search({
+        points: query.points,
+        from: query.range?.from,
+        to: query.range?.to,
+      })}`,
+      signal,
+    ),
+  checkpoints: (id: string, signal?: AbortSignal) =>
+    read<CheckpointList>(`/runs/${encodeURIComponent(id)}/checkpoints`, signal),
+  presets: (signal?: AbortSignal) => read<PresetList>("/presets", signal),
+  workers: (signal?: AbortSignal) => read<WorkerList>("/workers", signal),
+  queue: (signal?: AbortSignal) => read<Queue>("/queue", signal),
+  cancel: (id: string) => write<RunSummary>(`/runs/${encodeURIComponent(id)}/cancel`),
+  submit: (spec: unknown) => write<ExperimentAccepted>("/experiments", spec),
+};
+
+/** Where a checkpoint's bytes are. */
+export function checkpointUrl(id: string): string {
+  return `${PREFIX}/checkpoints/${encodeURIComponent(id)}/content`;
+}
+
+/** Where the events of one run, or of all runs, are streamed. */
+export function eventsUrl(run: string | null): string {
+  return run === null ? `${PREFIX}/events` : `${PREFIX}/runs/${encodeURIComponent(run)}/events`;
+}
+
+function search(parameters: Record<string, string | number | null | undefined>): string {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(parameters)) {
+    if (value !== undefined && value !== null && value !== "") query.set(name, String(value));
+  }
+  const text = query.toString();
+  return text === "" ? "" : `?${text}`;
+}
+
+/** Reading is safe to repeat, so a coordinator that is just restarting goes unnoticed. */
+async function read<T>(path: string, signal?: AbortSignal): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await send<T>(path, { method: "GET" }, signal);
+    } catch (error) {
+      const passing =
+        error instanceof ApiError &&
+        (error.code === "network" || error.status === 502 || error.status === 503);
+      if (!passing || attempt === READ_ATTEMPTS) throw error;
+      await pause(RETRY_AFTER_MS * attempt, signal);
+    }
+  }
+}
+
+function write<T>(path: string, body?: unknown): Promise<T> {
+  return send<T>(
+    path,
+    body === undefined
+      ? { method: "POST" }
+      : { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) },
+  );
+}
+
+async function send<T>(path: string, init: RequestInit, outer?: AbortSignal): Promise<T> {
+  const controller = new AbortController();
+  const abort = () => {
+    controller.abort();
+  };
+  outer?.addEventListener("abort", abort);
+  if (outer?.aborted) abort();
+  let timedOut = false;
+  const timer = setTimeout(() => {
+    timedOut = true;
+    abort();
+  }, TIMEOUT_MS);
+  try {
+    const response = await fetch(PREFIX + path, { ...init, signal: controller.signal });
+    const text = await response.text();
+    if (!response.ok) throw problemOf(response, text);
+    try {
+      return JSON.parse(text) as T;
+    } catch {
+      throw new ApiError("The coordinator's answer could not be read.", "unreadable", response.status);
+    }
+  } catch (error) {
+    if (error instanceof ApiError || outer?.aborted) throw error;
+    if (timedOut) throw new ApiError("The coordinator did not answer in time.", "timeout", 0);
+    throw new ApiError("The coordinator cannot be reached.", "network", 0);
+  } finally {
+    clearTimeout(timer);
+    outer?.removeEventListener("abort", abort);
+  }
+}
+
+function problemOf(response: Response, text: string): ApiError {
+  try {
+    const problem = JSON.parse(text) as Partial<Problem>;
+    if (typeof problem.detail === "string" && typeof problem.code === "string") {
+      return new ApiError(
+        problem.detail,
+        problem.code,
+        response.status,
+        problem.errors ?? [],
+        problem.request_id ?? null,
+      );
+    }
+  } catch {
+    // Not a problem document: a proxy's page, perhaps. The status has to do.
+  }
+  return new ApiError(`The coordinator answered with status ${response.status}.`, "unknown", response.status);
+}
+
+function pause(milliseconds: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, milliseconds);
+    signal?.addEventListener("abort", () => {
+      clearTimeout(timer);
+      reject(new DOMException("Aborted", "AbortError"));
+    });
+  });
+}
+
+/** What to tell a person about a failure, whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : "Something went wrong.";
+}
+
+/** Whether a request ended because nobody wants its answer any more. */
+export function isAbort(error: unknown): boolean {
+  return error instanceof DOMException && error.name === "AbortError";
+}

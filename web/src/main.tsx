@@ -1,0 +1,10 @@
+import { render } from "preact";
+import { App } from "./app";
+import "./styles/base.css";
+import "./styles/parts.css";
+import "./styles/runs.css";
+import "./styles/run.css";
+import "./styles/chart.css";
+
+const root = document.getElementById("app");
+if (root !== null) render(<App />, root);

@@ -1,0 +1,197 @@
+/** The head of a run's page: what it is, where it stands, and the figures that matter. */
+import type { ComponentChildren } from "preact";
+import { useState } from "preact/hooks";
+import { api, messageOf } from "../../api/client";
+import { measured } from "../../api/measured";
+import type { RunDetail, StepValue } from "../../api/types";
+import { useNow } from "../../clock";
+import {
+  formatAge,
+  formatCount,
+  formatDuration,
+  formatInstant,
+  formatSpeed,
+  formatValue,
+} from "../../format";
+import type { StreamState } from "../../live";
+import { Dialog } from "../../parts/dialog";
+import { ErrorNotice, LiveMark } from "../../parts/notice";
+import { ProgressBar } from "../../parts/progress";
+import { StateBadge } from "../../parts/state";
+import { secondsLeft } from "./eta";
+import { isOver } from "./use-run";
+
+const FAILURES: Readonly<Record<string, string>> = {
+  bad_spec: "The spec cannot be carried out",
+  out_of_memory: "Out of memory",
+  diverged: "The training diverged",
+  lost: "Too many workers were lost",
+  internal: "The worker failed",
+};
+
+export interface RunHeaderProps {
+  run: RunDetail;
+  stream: StreamState;
+  onChanged: () => void;
+}
+
+export function RunHeader({ run, stream, onChanged }: RunHeaderProps) {
+  const now = useNow(1_000);
+  return (
+    <header class="run-head">
+      <div class="page-head">
+        <h1>{run.name}</h1>
+        <StateBadge state={run.state} />
+        <LiveMark state={stream} ended={isOver(run)} />
+        {!isOver(run) && <CancelButton run={run} onCancelled={onChanged} />}
+      </div>
+      <p class="run-sub">
+        {run.preset && run.preset !== run.name && <span>{run.preset}</span>}
+        <span>seed {run.seed}</span>
+        <span title={formatInstant(run.created_at)}>submitted {formatAge(run.created_at, now)}</span>
+        {run.worker && <span>on {run.worker}</span>}
+        {run.tags.map((tag) => (
+          <span class="tag" key={tag}>
+            {tag}
+          </span>
+        ))}
+      </p>
+      {run.failure && (
+        <ErrorNotice>
+          <strong>{FAILURES[run.failure.class] ?? run.failure.class}.</strong> {run.failure.message}
+        </ErrorNotice>
+      )}
+      <dl class="tiles">
+        <Tile
+          name="Progress"
+          wide
+          note={`${formatCount(run.progress.batches_done)} of ${formatCount(run.progress.batches_total)} batches`}
+        >
+          <ProgressBar progress={run.progress} state={run.state} />
+        </Tile>
+        <Tile name="Best validation" note={atBatch(run.best_validation)}>
+          <Metres point={run.best_validation} />
+        </Tile>
+        <Tile name="Newest validation" note={atBatch(run.last_validation)}>
+          <Metres point={run.last_validation} />
+        </Tile>
+        <Tile name="Training loss" note={atBatch(run.last_loss)}>
+          {formatValue(run.last_loss ? measured(run.last_loss.value) : null)}
+        </Tile>
+        <Tile name="Batches per second" note={run.state === "running" ? "evaluations left out" : ""}>
+          {formatSpeed(run.progress.batches_per_second)}
+        </Tile>
+        {isOver(run) ? (
+          <Tile name="Took" note={run.finished_at ? `ended ${formatAge(run.finished_at, now)}` : ""}>
+            {formatDuration(secondsBetween(run.started_at, run.finished_at))}
+          </Tile>
+        ) : (
+          <Tile
+            name="Time left"
+            note={run.state === "queued" ? "waits for a worker" : "at this attempt's pace"}
+          >
+            {formatDuration(secondsLeft(run, now))}
+          </Tile>
+        )}
+      </dl>
+    </header>
+  );
+}
+
+interface TileProps {
+  name: string;
+  note: string;
+  wide?: boolean;
+  children: ComponentChildren;
+}
+
+function Tile({ name, note, wide = false, children }: TileProps) {
+  return (
+    <div class="tile" data-wide={wide}>
+      <dt>{name}</dt>
+      <dd class="tile-value">{children}</dd>
+      <dd class="tile-note">{note}</dd>
+    </div>
+  );
+}
+
+function Metres({ point }: { point: StepValue | null | undefined }) {
+  if (!point) return <>–</>;
+  return (
+    <>
+      {formatValue(measured(point.value))}
+      <span class="unit"> m</span>
+    </>
+  );
+}
+
+function atBatch(point: StepValue | null | undefined): string {
+  return point ? `at batch ${formatCount(point.step)}` : "";
+}
+
+function secondsBetween(from: string | null | undefined, to: string | null | undefined): number | null {
+  return from && to ? (Date.parse(to) - Date.parse(from)) / 1000 : null;
+}
+
+function CancelButton({ run, onCancelled }: { run: RunDetail; onCancelled: () => void }) {
+  const [asking, setAsking] = useState(false);
+  const [sending, setSending] = useState(false);
+  const [error, setError] = useState<string | null>(null);
+  const cancel = () => {
+    setSending(true);
+    api
+      .cancel(run.id)
+      .then(() => {
+        setAsking(false);
+        onCancelled();
+      })
+      .catch((reason: unknown) => {
+        setError(messageOf(reason));
+      })
+      .finally(() => {
+        setSending(false);
+      });
+  };
+  return (
+    <>
+      <button
+        type="button"
+        class="button button-quiet"
+        onClick={() => {
+          setError(null);
+          setAsking(true);
+        }}
+      >
+        Cancel run
+      </button>
+      {asking && (
+        <Dialog
+          title="Cancel this run?"
+          onClose={() => {
+            setAsking(false);
+          }}
+        >
+          <p>
+            <strong>{run.name}</strong> stops at the next batch and cannot be resumed. Its curves and
+            checkpoints stay.
+          </p>
+          {error !== null && <ErrorNotice>{error}</ErrorNotice>}
+          <div class="dialog-actions">
+            <button
+              type="button"
+              class="button"
+              onClick={() => {
+                setAsking(false);
+              }}
+            >
+              Keep it
+            </button>
+            <button type="button" class="button button-danger" disabled={sending} onClick={cancel}>
+              {sending ? "Cancelling…" : "Cancel the run"}
+            </button>
+          </div>
+        </Dialog>
+      )}
+    </>
+  );
+}

@@ -1,0 +1,181 @@
+/** `/`: the list of runs. */
+import { useLocation } from "preact-iso";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { api } from "../../api/client";
+import type { Queue, RunState } from "../../api/types";
+import { formatCount } from "../../format";
+import { Icon } from "../../parts/icon";
+import { ErrorNotice, LiveMark } from "../../parts/notice";
+import { usePolled } from "../../poll";
+import { NewRunDialog } from "./new-run";
+import { RunTable } from "./table";
+import { useRuns } from "./use-runs";
+import { WorkersStrip } from "./workers";
+
+const STATES: readonly RunState[] = ["running", "queued", "succeeded", "failed", "cancelled"];
+const POLL_MS = 4_000;
+const TYPING_PAUSE_MS = 250;
+
+export function RunsPage() {
+  const { query, route } = useLocation();
+  const state = STATES.find((known) => known === query["state"]) ?? null;
+  const text = query["q"] ?? "";
+  const runs = useRuns({ state, text });
+  const queue = usePolled(api.queue, POLL_MS);
+  const [submitting, setSubmitting] = useState(false);
+
+  useEffect(() => {
+    document.title = "Runs · Motif";
+  }, []);
+
+  const show = (next: { state: RunState | null; text: string }) => {
+    const search = new URLSearchParams();
+    if (next.state !== null) search.set("state", next.state);
+    if (next.text !== "") search.set("q", next.text);
+    const words = search.toString();
+    route(words === "" ? "/" : `/?${words}`, true);
+  };
+
+  const nothingAtAll = runs.loaded?.runs.length === 0 && state === null && text === "";
+  return (
+    <div class="page">
+      <div class="page-head">
+        <h1>Runs</h1>
+        <LiveMark state={runs.stream} />
+        <button
+          type="button"
+          class="button button-primary"
+          onClick={() => {
+            setSubmitting(true);
+          }}
+        >
+          <Icon name="plus" /> New run
+        </button>
+      </div>
+      <WorkersStrip />
+      <div class="filters">
+        <div class="chips" role="group" aria-label="Filter by state">
+          <StateChip
+            name="All"
+            count={null}
+            chosen={state === null}
+            onChoose={() => {
+              show({ state: null, text });
+            }}
+          />
+          {STATES.map((each) => (
+            <StateChip
+              key={each}
+              name={each}
+              count={countOf(queue, each)}
+              chosen={state === each}
+              onChoose={() => {
+                show({ state: each, text });
+              }}
+            />
+          ))}
+        </div>
+        <TextFilter
+          text={text}
+          onText={(next) => {
+            show({ state, text: next });
+          }}
+        />
+      </div>
+      {runs.error !== null && <ErrorNotice onRetry={runs.retry}>{runs.error}</ErrorNotice>}
+      {runs.loaded === null && runs.error === null && <p class="quiet loading">Loading the runs…</p>}
+      {nothingAtAll && <HowToSubmit />}
+      {runs.loaded?.runs.length === 0 && !nothingAtAll && (
+        <div class="card empty">
+          <p>No run matches.</p>
+          <button
+            type="button"
+            class="button"
+            onClick={() => {
+              show({ state: null, text: "" });
+            }}
+          >
+            Show all runs
+          </button>
+        </div>
+      )}
+      {runs.loaded !== null && runs.loaded.runs.length > 0 && <RunTable runs={runs.loaded.runs} />}
+      {runs.loaded !== null && runs.loaded.nextCursor !== null && (
+        <div class="more">
+          <button type="button" class="button" disabled={runs.loadingMore} onClick={runs.loadMore}>
+            {runs.loadingMore ? "Loading…" : "Show older runs"}
+          </button>
+        </div>
+      )}
+      {submitting && (
+        <NewRunDialog
+          onClose={() => {
+            setSubmitting(false);
+          }}
+        />
+      )}
+    </div>
+  );
+}
+
+function countOf(queue: Queue | null, state: RunState): number | null {
+  return queue === null ? null : queue[state];
+}
+
+interface StateChipProps {
+  name: string;
+  count: number | null;
+  chosen: boolean;
+  onChoose: () => void;
+}
+
+function StateChip({ name, count, chosen, onChoose }: StateChipProps) {
+  return (
+    <button type="button" class="chip" aria-pressed={chosen} onClick={onChoose}>
+      {name}
+      {count !== null && <span class="chip-count">{formatCount(count)}</span>}
+    </button>
+  );
+}
+
+/** Asks for what was typed once the typing pauses. */
+function TextFilter({ text, onText }: { text: string; onText: (text: string) => void }) {
+  const [typed, setTyped] = useState(text);
+  const timer = useRef<ReturnType<typeof setTimeout>>();
+  useEffect(() => {
+    setTyped(text);
+  }, [text]);
+  return (
+    <label class="search">
+      <Icon name="search" />
+      <span class="visually-hidden">Filter by name, preset or tag</span>
+      <input
+        type="search"
+        placeholder="Name, preset or tag"
+        maxLength={100}
+        value={typed}
+        onInput={(event) => {
+          const next = event.currentTarget.value;
+          setTyped(next);
+          clearTimeout(timer.current);
+          timer.current = setTimeout(() => {
+            onText(next.trim());
+          }, TYPING_PAUSE_MS);
+        }}
+      />
+    </label>
+  );
+}
+
+function HowToSubmit() {
+  return (
+    <section class="card empty">
+      <h2>No runs yet</h2>
+      <p>Submit the demo with the button above, or from a terminal:</p>
+      <pre>
+        <code>motif submit --preset demo --watch</code>
+      </pre>
+      <p class="quiet">A worker picks it up, and its curves draw here while it trains.</p>
+    </section>
+  );
+}
