@@ -190,7 +190,7 @@ async fn fetch(client: &Client, point: &ResumePoint, stop: &Stop) -> Result<Opti
 
 async fn wait(backoff: &mut Backoff, stop: &Stop) {
     const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
-    let mut left = backoff.next();
+    let mut left = backoff.after_failure();
     while !left.is_zero() && stop.asked() == Asked::GoOn {
         let step = left.min(LOOK_EVERY);
         tokio::time::sleep(step).await;

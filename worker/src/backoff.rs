@@ -13,7 +13,7 @@ pub struct Backoff {
 
 impl Backoff {
     /// The wait after one more failure.
-    pub fn next(&mut self) -> Duration {
+    pub fn after_failure(&mut self) -> Duration {
         let longest = LONGEST.min(FIRST * 2_u32.saturating_pow(self.failures.min(16)));
         self.failures = self.failures.saturating_add(1);
         longest.mul_f64(0.5 + fastrand::f64() / 2.0)
@@ -40,10 +40,10 @@ mod tests {
         let mut backoff = Backoff::default();
         for failure in 0..40 {
             let limit = LONGEST.min(FIRST * 2_u32.pow(failure.min(16)));
-            let wait = backoff.next();
+            let wait = backoff.after_failure();
             assert!(wait >= limit / 2 && wait <= limit, "{wait:?} of {limit:?}");
         }
         backoff.reset();
-        assert!(backoff.next() <= FIRST);
+        assert!(backoff.after_failure() <= FIRST);
     }
 }

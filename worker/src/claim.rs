@@ -67,7 +67,7 @@ async fn register(client: &Client, about: &RegisterWorker) -> Result<WorkerRegis
                 return Ok(registered);
             }
             Err(error) if error.is_transient() => {
-                let wait = backoff.next();
+                let wait = backoff.after_failure();
                 tracing::warn!(%error, retry_in = ?wait, "cannot register yet");
                 tokio::time::sleep(wait).await;
             }
@@ -90,7 +90,7 @@ pub async fn next(client: &Client, registration: &Registration, free_slots: u32)
             Ok(Some(claim)) => return claim,
             Ok(None) => backoff.reset(),
             Err(error) => {
-                let wait = backoff.next();
+                let wait = backoff.after_failure();
                 if error.code() == Some("unknown_worker") {
                     registration.renew(client, worker).await;
                     tokio::time::sleep(wait.min(Duration::from_secs(1))).await;

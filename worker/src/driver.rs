@@ -130,7 +130,8 @@ pub fn drive<R: Recorder>(
             Asked::GoOn => {}
             Asked::HandBack if recorded == Position::of(training) => return Ok(Ended::HandedBack),
             Asked::HandBack => {
-                keep(training, CheckpointKind::Last, None, recorder)?;
+                let last = state(training, CheckpointKind::Last, None)?;
+                recorder.checkpoint(last).map_err(Error::Recording)?;
                 return Ok(Ended::HandedBack);
             }
             Asked::Abandon => return Ok(Ended::Abandoned),
@@ -141,11 +142,16 @@ pub fn drive<R: Recorder>(
                 continue;
             };
             recorder.evaluation(&evaluation).map_err(Error::Recording)?;
-            let validation = Some(evaluation.total);
+            // The same bytes for both, so that a store that goes by content keeps them once.
+            let last = state(training, CheckpointKind::Last, Some(evaluation.total))?;
             if evaluation.is_best {
-                keep(training, CheckpointKind::Best, validation, recorder)?;
+                let best = State {
+                    kind: CheckpointKind::Best,
+                    ..last.clone()
+                };
+                recorder.checkpoint(best).map_err(Error::Recording)?;
             }
-            keep(training, CheckpointKind::Last, validation, recorder)?;
+            recorder.checkpoint(last).map_err(Error::Recording)?;
             recorded = Position::of(training);
         } else if training.is_finished() {
             return Ok(Ended::Finished);
@@ -158,19 +164,13 @@ pub fn drive<R: Recorder>(
     }
 }
 
-fn keep<R: Recorder>(
-    training: &dyn Training,
-    kind: CheckpointKind,
-    validation: Option<f64>,
-    recorder: &mut R,
-) -> Result<(), Error<R::Error>> {
-    let state = State {
+fn state(training: &dyn Training, kind: CheckpointKind, validation: Option<f64>) -> Result<State, Failure> {
+    Ok(State {
         kind,
         next_batch: training.next_batch(),
         validation,
         bytes: training.checkpoint()?,
-    };
-    recorder.checkpoint(state).map_err(Error::Recording)
+    })
 }
 
 /// What distinguishes the states of one training.

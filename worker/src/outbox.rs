@@ -219,6 +219,9 @@ impl Outbox {
     /// Drops everything that waits, takes in nothing more, and leaves only the news that the attempt failed.
     pub fn fail(&self, failure: Failure) {
         let mut contents = self.lock();
+        if contents.closed {
+            return;
+        }
         contents.close();
         let finish = self.finish_after(contents.acknowledged, Outcome::Failed { failure });
         let number = contents.number();
@@ -251,7 +254,8 @@ impl Outbox {
             }
             if let Err(error) = self.seal(&mut contents) {
                 tracing::warn!(%error, "cannot write to the work folder");
-                return Err(Some(DISK_RETRY));
+                contents.gathering_since = Some(Instant::now());
+                return Err(Some(GATHER));
             }
         }
         let letter = contents.waiting.front().cloned().ok_or(None)?;
@@ -401,8 +405,11 @@ impl Contents {
         self.bytes -= freed;
     }
 
+    /// Has an effect once: what [`Outbox::fail`] leaves is not dropped by a later [`Outbox::close`].
     fn close(&mut self) {
-        self.closed = true;
+        if std::mem::replace(&mut self.closed, true) {
+            return;
+        }
         for letter in self.waiting.drain(..) {
             remove(&letter.content);
         }

@@ -67,13 +67,13 @@ pub async fn deliver(client: &Client, outbox: &Outbox, lease_lost: &(dyn Fn() + 
                     lease_lost();
                     if let Content::Finish(_) = letter.content {
                         outbox.close();
-                    } else {
-                        refusals = 0;
-                        outbox.fail(refused(&error));
+                        return Delivered::Nothing;
                     }
+                    refusals = 0;
+                    outbox.fail(refused(&error));
                     continue;
                 }
-                let wait = backoff.next();
+                let wait = backoff.after_failure();
                 tracing::warn!(%error, retry_in = ?wait, "cannot send; training goes on");
                 tokio::time::sleep(wait).await;
             }

@@ -4,12 +4,14 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+use motif_motor::checkpoint::Checkpoint;
+
 const SPEC: &str = r#"
 seed = 4
 [network]
 hidden = 6
 [training]
-batches = 24
+batches = 18
 batch_size = 2
 save_every = 10
 tasks = ["DlyHalfReach"]
@@ -55,15 +57,16 @@ fn read(folder: &Path, name: &str) -> String {
 }
 
 fn assert_same_results(undisturbed: &Path, disturbed: &Path) {
-    assert_eq!(read(undisturbed, "losses.txt").lines().count(), 24);
-    // After batches 0, 10, 20 and the last.
-    assert_eq!(read(undisturbed, "test_losses.txt").lines().count(), 4);
+    assert_eq!(read(undisturbed, "losses.txt").lines().count(), 18);
+    // After batches 0, 10 and the last.
+    assert_eq!(read(undisturbed, "test_losses.txt").lines().count(), 3);
     for name in ["losses.txt", "test_losses.txt", "hp.json"] {
         assert_eq!(read(undisturbed, name), read(disturbed, name), "{name}");
     }
     for name in ["checkpoint-last.safetensors", "checkpoint-best.safetensors"] {
+        // The order of a file's metadata is not fixed; what it says is.
         let [one, other] =
-            [undisturbed, disturbed].map(|folder| std::fs::read(folder.join(name)).expect(name));
+            [undisturbed, disturbed].map(|folder| Checkpoint::read_from(&folder.join(name)).expect(name));
         assert!(one == other, "{name} differs");
     }
 }
@@ -85,7 +88,7 @@ fn a_killed_training_goes_on_and_gives_the_same_bits() {
         child.wait().expect("ended");
     }
     let kept = read(&killed, "losses.txt").lines().count();
-    assert!((14..24).contains(&kept), "{kept} lines");
+    assert!((14..18).contains(&kept), "{kept} lines");
     finish(&mut train(&spec, &killed));
     assert_same_results(&undisturbed, &killed);
 
@@ -112,7 +115,7 @@ fn a_terminated_training_leaves_a_checkpoint_and_loses_no_batch() {
     assert!(killed.expect("kill runs").success());
     assert!(child.wait().expect("ended").success());
     let before = read(&stopped, "losses.txt");
-    assert!((4..24).contains(&before.lines().count()));
+    assert!((4..18).contains(&before.lines().count()));
 
     let resumed = finish(&mut train(&spec, &stopped));
     let first_batch = format!("\"first_batch\":{}", before.lines().count());
@@ -143,7 +146,7 @@ fn a_wrong_spec_is_explained_field_by_field() {
 fn a_folder_of_another_spec_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let (spec, out) = (folder.path().join("spec.toml"), folder.path().join("out"));
-    std::fs::write(&spec, SPEC.replace("batches = 24", "batches = 1")).expect("written");
+    std::fs::write(&spec, SPEC.replace("batches = 18", "batches = 1")).expect("written");
     finish(&mut train(&spec, &out));
     std::fs::write(&spec, SPEC.replace("seed = 4", "seed = 5")).expect("written");
     let output = train(&spec, &out).output().expect("runs");

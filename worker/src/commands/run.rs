@@ -1,6 +1,7 @@
 //! `motif-worker run`: the daemon.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -129,6 +130,7 @@ fn log_to_stderr(json: bool) {
     let logger = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     if json {
         logger.json().init();

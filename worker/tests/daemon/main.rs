@@ -1,0 +1,317 @@
+//! The daemon against a coordinator in memory, with an engine that trains nothing.
+
+mod pretend;
+mod stub;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use motif_proto::client::Client;
+use motif_proto::run::{CheckpointKind, FailureClass};
+use motif_proto::worker::{DeviceKind, Outcome, RegisterWorker, Verdict};
+use motif_worker::daemon::{self, DaemonError, Options};
+use motif_worker::outbox::Limits;
+use pretend::{EVALUATES_FOR_EVER, PANICS, Pretend};
+use serde_json::json;
+use stub::{Stub, World};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// A daemon at work.
+struct Daemon {
+    stub: Stub,
+    engine: Pretend,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<Result<(), DaemonError>>,
+    _work_dir: tempfile::TempDir,
+}
+
+async fn daemon() -> Daemon {
+    let stub = Stub::default();
+    let client = Client::new(&stub.serve().await, None).expect("an address");
+    let work_dir = tempfile::tempdir().expect("a folder");
+    let options = Options {
+        about: RegisterWorker {
+            name: "test".to_owned(),
+            version: "0".to_owned(),
+            device: DeviceKind::Cpu,
+            device_name: "none".to_owned(),
+            slots: 1,
+            memory_bytes: None,
+            labels: BTreeMap::new(),
+        },
+        work_dir: work_dir.path().to_owned(),
+        limits: Limits::default(),
+    };
+    let engine = Pretend::default();
+    let (stop, stopped) = oneshot::channel();
+    let shutdown = async {
+        let _ = stopped.await;
+    };
+    let running = tokio::spawn(daemon::run(client, Arc::new(engine.clone()), options, shutdown));
+    Daemon {
+        stub,
+        engine,
+        stop,
+        running,
+        _work_dir: work_dir,
+    }
+}
+
+impl Daemon {
+    async fn until(&self, what: &str, holds: impl Fn(&World) -> bool) {
+        for _ in 0..3_000 {
+            if holds(&self.stub.world()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("waited in vain until {what}");
+    }
+
+    async fn until_finished(&self) -> Outcome {
+        self.until("an attempt ends", |world| !world.finishes.is_empty())
+            .await;
+        self.stub.world().finishes[0].outcome.clone()
+    }
+
+    fn trained(&self) -> u64 {
+        self.engine.trained.load(Ordering::SeqCst)
+    }
+
+    async fn stop(self) -> Stub {
+        self.stop.send(()).expect("it runs");
+        self.running.await.expect("no panic").expect("a clean end");
+        self.stub
+    }
+}
+
+fn spec(batches: u64) -> serde_json::Value {
+    json!({ "name": "test", "training": { "batches": batches, "save_every": 10, "tasks": ["DlyHalfReach"] } })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_told_completely_and_in_order() {
+    let daemon = daemon().await;
+    let attempt = daemon.stub.submit(&spec(25), None);
+    assert_eq!(daemon.until_finished().await, Outcome::Succeeded);
+    let stub = daemon.stop().await;
+    let world = stub.world();
+    for series in [
+        "loss/total",
+        "loss/position",
+        "loss/rate",
+        "loss/weight",
+        "loss/muscle",
+        "loss/dynamics",
+        "grad_norm",
+        "throughput/batches_per_second",
+    ] {
+        assert_eq!(
+            world.steps(attempt, series),
+            (0..25).collect::<Vec<_>>(),
+            "{series}"
+        );
+    }
+    for series in ["validation/total", "validation/DlyHalfReach"] {
+        assert_eq!(world.steps(attempt, series), [0, 10, 20, 24], "{series}");
+    }
+    let last = &world.checkpoints.last().expect("checkpoints").0;
+    assert_eq!((last.kind, last.next_batch), (CheckpointKind::Last, 25));
+    assert_eq!(last.validation, Some(1.0 / 25.0));
+    let newest_best = world
+        .checkpoints
+        .iter()
+        .rfind(|(upload, _)| upload.kind == CheckpointKind::Best);
+    assert_eq!(newest_best.map(|(upload, _)| upload.next_batch), Some(25));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_the_coordinator_stops_nothing_and_loses_no_point() {
+    let daemon = daemon().await;
+    let attempt = daemon.stub.submit(&spec(300), None);
+    daemon
+        .until("some points arrive", |world| {
+            !world.steps(attempt, "loss/total").is_empty()
+        })
+        .await;
+    daemon.stub.world().away = true;
+    daemon.until("all was trained", |_| daemon.trained() == 300).await;
+    daemon
+        .until("something was turned away", |world| world.turned_away > 1)
+        .await;
+    assert!(daemon.stub.world().steps(attempt, "loss/total").len() < 300);
+    daemon.stub.world().away = false;
+    assert_eq!(daemon.until_finished().await, Outcome::Succeeded);
+    let world = daemon.stub.world();
+    assert_eq!(world.steps(attempt, "loss/total"), (0..300).collect::<Vec<_>>());
+    let last = &world.checkpoints.last().expect("checkpoints").0;
+    assert_eq!((last.kind, last.next_batch), (CheckpointKind::Last, 300));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_arrived_without_an_answer_is_repeated_without_harm() {
+    let daemon = daemon().await;
+    daemon.stub.world().forgets_to_answer = true;
+    let attempt = daemon.stub.submit(&spec(120), None);
+    assert_eq!(daemon.until_finished().await, Outcome::Succeeded);
+    let world = daemon.stub.world();
+    assert_eq!(world.steps(attempt, "loss/total"), (0..120).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_the_heartbeat_reports_lost_or_cancelled_ends_the_attempt_in_silence() {
+    for verdict in [Verdict::Lost, Verdict::Cancelled] {
+        let daemon = daemon().await;
+        daemon.stub.submit(&spec(1_000_000), None);
+        daemon.until("it trains", |_| daemon.trained() > 10).await;
+        daemon.stub.world().verdict = Some(verdict);
+        // The slot is free again when the next run is claimed.
+        let next = daemon.stub.submit(&spec(200), None);
+        daemon
+            .until("the slot is free", |world| world.claims.is_empty())
+            .await;
+        daemon.stub.world().verdict = None;
+        let last = daemon.stub.submit(&spec(1), None);
+        daemon
+            .until("the last run ends", |world| {
+                world.finishes.iter().any(|finish| finish.attempt == last)
+            })
+            .await;
+        let world = daemon.stub.world();
+        assert!(
+            world
+                .finishes
+                .iter()
+                .all(|finish| [next, last].contains(&finish.attempt)),
+            "{verdict:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_lease_ends_the_attempt_and_frees_its_slot() {
+    let daemon = daemon().await;
+    daemon.stub.world().stale = true;
+    let attempt = daemon.stub.submit(&spec(1_000_000), None);
+    daemon.stub.submit(&spec(5), None);
+    daemon
+        .until("the slot is free", |world| world.claims.is_empty())
+        .await;
+    daemon.stub.world().stale = false;
+    daemon.stub.submit(&spec(5), None);
+    daemon
+        .until("a run ends", |world| !world.finishes.is_empty())
+        .await;
+    let world = daemon.stub.world();
+    assert!(world.finishes.iter().all(|finish| finish.attempt != attempt));
+    assert!(world.steps(attempt, "loss/total").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_is_stopped_hands_its_run_back_with_all_it_has_trained() {
+    let daemon = daemon().await;
+    let attempt = daemon.stub.submit(&spec(1_000_000), None);
+    daemon.until("it trains", |_| daemon.trained() > 15).await;
+    let trained = daemon.engine.trained.clone();
+    let stub = daemon.stop().await;
+    let trained = trained.load(Ordering::SeqCst);
+    let bytes = {
+        let world = stub.world();
+        assert_eq!(world.finishes[0].outcome, Outcome::Released);
+        let (last, bytes) = world.checkpoints.last().expect("a checkpoint");
+        assert_eq!((last.kind, last.next_batch), (CheckpointKind::Last, trained));
+        assert_eq!(
+            world.steps(attempt, "loss/total"),
+            (0..trained).collect::<Vec<_>>()
+        );
+        bytes.clone()
+    };
+
+    let second = self::daemon().await;
+    let resumed = second.stub.submit(&spec(trained + 7), Some((trained, &bytes)));
+    assert_eq!(second.until_finished().await, Outcome::Succeeded);
+    let steps = second.stub.world().steps(resumed, "loss/total");
+    assert_eq!(steps, (trained..trained + 7).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_does_not_wait_for_an_evaluation_and_the_evaluation_is_made_up_for() {
+    let daemon = daemon().await;
+    let mut endless = spec(30);
+    endless["name"] = json!(EVALUATES_FOR_EVER);
+    let first = daemon.stub.submit(&endless, None);
+    daemon.until("it trains", |_| daemon.trained() == 1).await;
+    let stub = daemon.stop().await;
+    let bytes = {
+        let world = stub.world();
+        assert_eq!(world.finishes[0].outcome, Outcome::Released);
+        assert!(world.steps(first, "validation/total").is_empty());
+        let (last, bytes) = world.checkpoints.last().expect("a checkpoint");
+        assert_eq!((last.next_batch, last.validation), (1, None));
+        bytes.clone()
+    };
+
+    let second = self::daemon().await;
+    let resumed = second.stub.submit(&spec(30), Some((1, &bytes)));
+    assert_eq!(second.until_finished().await, Outcome::Succeeded);
+    let world = second.stub.world();
+    assert_eq!(world.steps(resumed, "validation/total"), [0, 10, 20, 29]);
+    assert_eq!(world.steps(resumed, "loss/total"), (1..30).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spoilt_checkpoint_is_not_resumed_from() {
+    let daemon = daemon().await;
+    daemon.stub.submit(&spec(30), Some((1, b"[1,0]")));
+    for content in daemon.stub.world().contents.values_mut() {
+        *content = b"[2,0]".to_vec();
+    }
+    let Outcome::Failed { failure } = daemon.until_finished().await else {
+        panic!("it was resumed from")
+    };
+    assert_eq!(failure.class, FailureClass::Internal);
+    assert!(failure.message.contains("SHA-256"), "{}", failure.message);
+    assert_eq!(daemon.trained(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_of_the_training_ends_the_attempt_and_not_the_daemon() {
+    let daemon = daemon().await;
+    let mut panics = spec(30);
+    panics["name"] = json!(PANICS);
+    let attempt = daemon.stub.submit(&panics, None);
+    let Outcome::Failed { failure } = daemon.until_finished().await else {
+        panic!("it did not fail")
+    };
+    assert_eq!(failure.class, FailureClass::Internal);
+    assert!(failure.message.contains("out of pretence"), "{}", failure.message);
+    assert_eq!(daemon.stub.world().steps(attempt, "loss/total"), [0, 1]);
+    let next = daemon.stub.submit(&spec(3), None);
+    daemon
+        .until("the next run ends", |world| {
+            world.finishes.iter().any(|finish| finish.attempt == next)
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_was_forgotten_registers_again_and_its_attempts_go_on() {
+    let daemon = daemon().await;
+    daemon.stub.submit(&spec(1_000_000), None);
+    daemon.until("it trains", |_| daemon.trained() > 0).await;
+    daemon.stub.world().workers.clear();
+    daemon
+        .until("it registers again", |world| world.workers.len() == 1)
+        .await;
+    let heartbeats = daemon.stub.world().heartbeats;
+    let trained = daemon.trained();
+    daemon
+        .until("it goes on", |world| {
+            world.heartbeats > heartbeats && daemon.trained() > trained
+        })
+        .await;
+    assert!(daemon.stub.world().finishes.is_empty());
+}
