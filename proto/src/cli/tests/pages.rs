@@ -65,6 +65,18 @@ The spec has 2 problems
 }
 
 #[test]
+fn the_sentence_of_a_single_field_is_not_said_twice() {
+    let mut single = invalid_spec();
+    single.errors.truncate(1);
+    single.detail = "/network/hidden: 0 is out of range".to_owned();
+    let text = problem::in_words(&single);
+    assert!(
+        text.starts_with("Invalid spec\n  /network/hidden: 0 is out of range\n"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_fault_of_the_coordinator_names_the_request_for_its_log() {
     let mut fault = plain_problem(500, "internal", "Something went wrong");
     fault.request_id = Some("r-1".to_owned());
