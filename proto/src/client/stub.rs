@@ -7,9 +7,9 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::Client;
-use crate::id::{AttemptId, CheckpointId, ExperimentId, RunId};
+use crate::id::{ExperimentId, RunId};
 use crate::problem::{FieldProblem, PROBLEM_JSON, Problem};
-use crate::run::{Checkpoint, CheckpointKind, Progress, RunState, RunSummary};
+use crate::run::{Progress, RunState, RunSummary};
 use crate::spec::ExperimentKind;
 
 /// Serves the routes, as they stand under `/api/v1`, until the test's runtime ends.
@@ -99,20 +99,5 @@ pub(crate) fn run(tail: &str, state: RunState) -> RunSummary {
         created_at: noon(),
         started_at: None,
         finished_at: None,
-    }
-}
-
-/// The best checkpoint of a run.
-pub(crate) fn checkpoint(run: RunId, sha256: &str, size_bytes: u64) -> Checkpoint {
-    Checkpoint {
-        id: CheckpointId::new(),
-        run,
-        attempt: AttemptId::new(),
-        kind: CheckpointKind::Best,
-        next_batch: 500,
-        validation: None,
-        sha256: sha256.to_owned(),
-        size_bytes,
-        created_at: noon(),
     }
 }

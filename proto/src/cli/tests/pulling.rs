@@ -11,11 +11,27 @@ use axum::{Json, Router};
 use crate::cli::CliError;
 use crate::cli::pull::{fetch, file_name};
 use crate::client::Client;
-use crate::client::stub::{answer, checkpoint, problem, run, serve};
-use crate::run::{CheckpointKind, CheckpointList, RunState};
+use crate::client::stub::{answer, noon, problem, run, serve};
+use crate::id::{AttemptId, CheckpointId, RunId};
+use crate::run::{Checkpoint, CheckpointKind, CheckpointList, RunState};
 
 const CONTENT: &str = "abc";
 const SHA256: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+/// The best checkpoint of a run.
+fn checkpoint(run: RunId, sha256: &str, size_bytes: u64) -> Checkpoint {
+    Checkpoint {
+        id: CheckpointId::new(),
+        run,
+        attempt: AttemptId::new(),
+        kind: CheckpointKind::Best,
+        next_batch: 500,
+        validation: None,
+        sha256: sha256.to_owned(),
+        size_bytes,
+        created_at: noon(),
+    }
+}
 
 /// A coordinator with one checkpoint, whose listing claims this hash and length.
 async fn coordinator(sha256: &'static str, size_bytes: u64) -> Client {
