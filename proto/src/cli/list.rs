@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use comfy_table::Cell;
 
 use super::CliError;
-use super::output::{Output, age, loss, progress, short_id, state};
+use super::output::{Output, age, left, loss, progress, short_id, state};
 use crate::client::{Client, RunFilter};
 use crate::run::{RunList, RunState, RunSummary};
 
@@ -116,14 +116,14 @@ pub(super) fn table(out: &Output, runs: &[RunSummary], now: DateTime<Utc>) -> St
     });
     out.table(
         &[
-            "RUN",
-            "NAME",
-            "STATE",
-            "BATCHES",
-            "LOSS",
-            "BEST VALIDATION",
-            "WORKER",
-            "SUBMITTED",
+            left("RUN"),
+            left("NAME"),
+            left("STATE"),
+            left("BATCHES"),
+            left("LOSS"),
+            left("BEST VALIDATION"),
+            left("WORKER"),
+            left("SUBMITTED"),
         ],
         rows.collect(),
     )

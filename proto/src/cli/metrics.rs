@@ -7,15 +7,19 @@ use clap::{Args, ValueEnum};
 use comfy_table::Cell;
 
 use super::CliError;
-use super::output::{Output, number, significant};
+use super::output::{Output, left, right, significant};
 use super::run_ref::RunRef;
 use crate::client::{Client, MetricsQuery};
+use crate::id::RunId;
 use crate::metrics::{Curve, Measured, RunMetrics};
 
 /// Points per series from which a summary is computed.
 const SUMMARY_POINTS: u32 = 1000;
 /// Rows of a table of points, where no other number is asked for.
 const TABLE_POINTS: u32 = 40;
+/// Steps of a curve that are fetched at once for an export. A step has at most one point, and the coordinator
+/// reduces no curve that has so few.
+const EXPORT_STEPS: u64 = 20_000;
 /// Width of a curve drawn in one line.
 const SPARK_WIDTH: usize = 24;
 
@@ -32,7 +36,7 @@ pub(super) struct Metrics {
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 
-    /// Reduce every series to about this many points
+    /// Reduce every series to about this many points; CSV and JSON hold all points otherwise
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     points: Option<u32>,
 
@@ -51,7 +55,7 @@ enum Format {
     Table,
     /// One line per point: series, step, value, min, max
     Csv,
-    /// As the coordinator answers
+    /// The same columns as the coordinator's API
     Json,
 }
 
@@ -70,7 +74,10 @@ impl Metrics {
             to: self.to,
         };
         let run = self.run.resolve(client).await?;
-        let metrics = client.metrics(run, &query).await?;
+        let metrics = match query.points {
+            Some(_) => client.metrics(run, &query).await?,
+            None => all_points(client, run, &query).await?,
+        };
         match format {
             Format::Json => out.json(&metrics),
             Format::Csv => out.text(&csv(&metrics)),
@@ -79,6 +86,52 @@ impl Metrics {
             }
             Format::Table if query.series.is_empty() => out.text(&summary(out, &metrics)),
             Format::Table => out.text(&points(out, &metrics)),
+        }
+    }
+}
+
+/// The curves as they were measured, fetched range by range.
+pub(super) async fn all_points(
+    client: &Client,
+    run: RunId,
+    query: &MetricsQuery,
+) -> Result<RunMetrics, CliError> {
+    let mut whole: Option<RunMetrics> = None;
+    let mut from = query.from.unwrap_or(0);
+    loop {
+        let range_end = from.saturating_add(EXPORT_STEPS - 1);
+        let to = query.to.map_or(range_end, |to| to.min(range_end));
+        let part = MetricsQuery {
+            series: query.series.clone(),
+            points: u32::try_from(EXPORT_STEPS).ok(),
+            from: Some(from),
+            to: Some(to),
+        };
+        let part = client.metrics(run, &part).await?;
+        let last_step = part.series.iter().filter_map(|curve| curve.last_step).max();
+        match &mut whole {
+            None => whole = Some(part),
+            Some(whole) => append(whole, part),
+        }
+        let end = last_step.unwrap_or(0).min(query.to.unwrap_or(u64::MAX));
+        match whole {
+            Some(whole) if to >= end => return Ok(whole),
+            _ => from = to + 1,
+        }
+    }
+}
+
+/// Puts the points of a later range behind those of an earlier one.
+fn append(whole: &mut RunMetrics, part: RunMetrics) {
+    for later in part.series {
+        match whole.series.iter_mut().find(|curve| curve.name == later.name) {
+            Some(curve) => {
+                curve.steps.extend(later.steps);
+                curve.values.extend(later.values);
+                curve.count += later.count;
+                curve.last_step = later.last_step;
+            }
+            None => whole.series.push(later),
         }
     }
 }
@@ -119,20 +172,28 @@ pub(super) fn summary(out: &Output, metrics: &RunMetrics) -> String {
         };
         vec![
             Cell::new(&curve.name),
-            number(curve.count),
-            number(
+            Cell::new(curve.count),
+            Cell::new(
                 curve
                     .last_step
                     .map_or_else(|| "-".to_owned(), |step| step.to_string()),
             ),
-            number(last),
-            number(extreme(curve.min.as_ref().unwrap_or(&curve.values), f64::min)),
-            number(extreme(curve.max.as_ref().unwrap_or(&curve.values), f64::max)),
+            Cell::new(last),
+            Cell::new(extreme(curve.min.as_ref().unwrap_or(&curve.values), f64::min)),
+            Cell::new(extreme(curve.max.as_ref().unwrap_or(&curve.values), f64::max)),
             Cell::new(sparkline(curve, SPARK_WIDTH)),
         ]
     });
     out.table(
-        &["SERIES", "POINTS", "LAST STEP", "LAST", "MIN", "MAX", "CURVE"],
+        &[
+            left("SERIES"),
+            right("POINTS"),
+            right("LAST STEP"),
+            right("LAST"),
+            right("MIN"),
+            right("MAX"),
+            left("CURVE"),
+        ],
         rows.collect(),
     )
 }
@@ -154,14 +215,14 @@ pub(super) fn points(out: &Output, metrics: &RunMetrics) -> String {
             row[column] = significant(value.0);
         }
     }
-    let mut headings = vec!["STEP"];
-    headings.extend(metrics.series.iter().map(|curve| curve.name.as_str()));
+    let mut columns = vec![right("STEP")];
+    columns.extend(metrics.series.iter().map(|curve| right(&curve.name)));
     let rows = rows.into_iter().map(|(step, values)| {
-        std::iter::once(number(step))
-            .chain(values.into_iter().map(number))
+        std::iter::once(Cell::new(step))
+            .chain(values.into_iter().map(Cell::new))
             .collect()
     });
-    let mut text = out.table(&headings, rows.collect());
+    let mut text = out.table(&columns, rows.collect());
     if metrics.series.iter().any(|curve| curve.reduced) {
         text.push_str("\nRows are means over neighbouring steps; --points N shows more of them.");
     }

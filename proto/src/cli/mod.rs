@@ -18,6 +18,8 @@ mod run_ref;
 mod show;
 mod spec_file;
 mod submit;
+#[cfg(test)]
+mod tests;
 mod watch;
 mod workers;
 
@@ -32,10 +34,16 @@ use output::Output;
 
 /// Submit Motif experiments, watch them, and take their curves and networks away.
 #[derive(Debug, Parser)]
-#[command(name = "motif", version, about, max_term_width = 100)]
+#[command(name = "motif", version, max_term_width = 100)]
 struct Arguments {
     /// Address of the coordinator [default: http://127.0.0.1:8080]
-    #[arg(long, global = true, env = "MOTIF_SERVER", value_name = "URL")]
+    #[arg(
+        long,
+        global = true,
+        env = "MOTIF_SERVER",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     server: Option<String>,
 
     /// Token to show to the coordinator

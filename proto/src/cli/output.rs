@@ -15,6 +15,29 @@ use crate::id::RunId;
 use crate::metrics::StepValue;
 use crate::run::{RunState, RunSummary};
 
+/// One column of a table.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Column<'a> {
+    heading: &'a str,
+    alignment: CellAlignment,
+}
+
+/// A column of words.
+pub(super) const fn left(heading: &str) -> Column<'_> {
+    Column {
+        heading,
+        alignment: CellAlignment::Left,
+    }
+}
+
+/// A column of numbers.
+pub(super) const fn right(heading: &str) -> Column<'_> {
+    Column {
+        heading,
+        alignment: CellAlignment::Right,
+    }
+}
+
 /// Where results go, and in which form.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Output {
@@ -64,14 +87,17 @@ impl Output {
         self.text(&serde_json::to_string(value).map_err(io::Error::from)?)
     }
 
-    /// The text of a table with a heading per column.
-    pub(super) fn table(&self, headings: &[&str], rows: Vec<Vec<Cell>>) -> String {
+    /// The text of a table with these columns.
+    pub(super) fn table(&self, columns: &[Column<'_>], rows: Vec<Vec<Cell>>) -> String {
         let mut table = self.frame(rows);
         table.set_header(
-            headings
+            columns
                 .iter()
-                .map(|text| Cell::new(text).add_attribute(Attribute::Bold)),
+                .map(|column| Cell::new(column.heading).add_attribute(Attribute::Bold)),
         );
+        for (laid_out, column) in table.column_iter_mut().zip(columns) {
+            laid_out.set_cell_alignment(column.alignment);
+        }
         self.lay_out(table)
     }
 
@@ -111,11 +137,6 @@ impl Output {
         }
         table.trim_fmt()
     }
-}
-
-/// A cell whose text stands at its right end, for numbers.
-pub(super) fn number(text: impl ToString) -> Cell {
-    Cell::new(text).set_alignment(CellAlignment::Right)
 }
 
 /// A state in its colour; the word stands there anyway.

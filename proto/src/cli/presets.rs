@@ -3,7 +3,7 @@
 use comfy_table::Cell;
 
 use super::CliError;
-use super::output::{Output, number};
+use super::output::{Output, left, right};
 use crate::client::Client;
 use crate::spec::preset::{PresetInfo, PresetList};
 
@@ -19,10 +19,18 @@ fn table(out: &Output, presets: &[PresetInfo]) -> String {
     let rows = presets.iter().map(|preset| {
         vec![
             Cell::new(&preset.id),
-            number(preset.spec.network.hidden),
-            number(preset.spec.training.batches),
+            Cell::new(preset.spec.network.hidden),
+            Cell::new(preset.spec.training.batches),
             Cell::new(&preset.description),
         ]
     });
-    out.table(&["PRESET", "UNITS", "BATCHES", "WHAT IT IS FOR"], rows.collect())
+    out.table(
+        &[
+            left("PRESET"),
+            right("UNITS"),
+            right("BATCHES"),
+            left("WHAT IT IS FOR"),
+        ],
+        rows.collect(),
+    )
 }

@@ -27,7 +27,11 @@ pub(super) fn report(error: &CliError) {
 
 /// A problem document as text: its sentence, then each field that is wrong.
 pub(super) fn in_words(problem: &Problem) -> String {
-    let mut text = problem.detail.clone();
+    // With one field, the sentence is that field's own; it stands below.
+    let mut text = match problem.errors.as_slice() {
+        [field] if problem.detail.contains(&field.detail) => problem.title.clone(),
+        _ => problem.detail.clone(),
+    };
     for field in &problem.errors {
         text.push('\n');
         text.push_str(&field_in_words(field));

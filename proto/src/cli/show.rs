@@ -6,7 +6,7 @@ use comfy_table::Cell;
 use serde::Serialize;
 
 use super::CliError;
-use super::output::{Output, age, duration, loss, number, progress, short_id, significant, size, state};
+use super::output::{Output, age, duration, left, loss, progress, right, short_id, significant, size, state};
 use super::run_ref::RunRef;
 use crate::client::Client;
 use crate::metrics::StepValue;
@@ -97,10 +97,10 @@ pub(super) fn facts(run: &RunSummary, now: DateTime<Utc>) -> Vec<(&'static str, 
 fn attempts(out: &Output, attempts: &[Attempt], now: DateTime<Utc>) -> String {
     let rows = attempts.iter().map(|attempt| {
         vec![
-            number(attempt.number),
+            Cell::new(attempt.number),
             Cell::new(attempt.state.as_str()),
             Cell::new(&attempt.worker_name),
-            number(attempt.first_batch),
+            Cell::new(attempt.first_batch),
             Cell::new(age(attempt.started_at, now)),
             Cell::new(
                 attempt
@@ -111,7 +111,14 @@ fn attempts(out: &Output, attempts: &[Attempt], now: DateTime<Utc>) -> String {
         ]
     });
     out.table(
-        &["NO", "STATE", "WORKER", "FROM BATCH", "STARTED", "FAILURE"],
+        &[
+            right("NO"),
+            left("STATE"),
+            left("WORKER"),
+            right("FROM BATCH"),
+            left("STARTED"),
+            left("FAILURE"),
+        ],
         rows.collect(),
     )
 }
@@ -120,14 +127,20 @@ fn checkpoints(out: &Output, checkpoints: &[Checkpoint], now: DateTime<Utc>) -> 
     let rows = checkpoints.iter().map(|checkpoint| {
         vec![
             Cell::new(checkpoint.kind),
-            number(checkpoint.next_batch),
+            Cell::new(checkpoint.next_batch),
             Cell::new(checkpoint.validation.map_or_else(|| "-".to_owned(), significant)),
-            number(size(checkpoint.size_bytes)),
+            Cell::new(size(checkpoint.size_bytes)),
             Cell::new(age(checkpoint.created_at, now)),
         ]
     });
     out.table(
-        &["KIND", "BATCHES", "VALIDATION", "SIZE", "SAVED"],
+        &[
+            left("KIND"),
+            right("BATCHES"),
+            left("VALIDATION"),
+            right("SIZE"),
+            left("SAVED"),
+        ],
         rows.collect(),
     )
 }

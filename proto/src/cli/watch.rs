@@ -71,9 +71,7 @@ async fn until_the_end(
             StreamItem::Event { event, .. } => event,
             StreamItem::Interrupted { error, .. } => {
                 if !interrupted {
-                    view.say(&format!(
-                        "Lost the stream: {error}. Trying again; the run goes on meanwhile."
-                    ));
+                    view.say(&format!("{error}. Trying again; the run goes on meanwhile."));
                 }
                 interrupted = true;
                 continue;

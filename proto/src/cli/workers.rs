@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use comfy_table::{Cell, Color};
 
 use super::CliError;
-use super::output::{Output, age};
+use super::output::{Output, age, left, right};
 use crate::client::Client;
 use crate::worker::{WorkerInfo, WorkerList};
 
@@ -49,7 +49,15 @@ pub(super) fn table(out: &Output, workers: &[WorkerInfo], now: DateTime<Utc>) ->
         ]
     });
     out.table(
-        &["WORKER", "STATE", "DEVICE", "BUSY", "LABELS", "VERSION", "SEEN"],
+        &[
+            left("WORKER"),
+            left("STATE"),
+            left("DEVICE"),
+            right("BUSY"),
+            left("LABELS"),
+            left("VERSION"),
+            left("SEEN"),
+        ],
         rows.collect(),
     )
 }

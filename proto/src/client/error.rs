@@ -88,6 +88,8 @@ impl ClientError {
         let source = source.without_url();
         let reason = if source.is_timeout() {
             "it did not answer in time".to_owned()
+        } else if source.is_body() || source.is_decode() {
+            "its answer broke off".to_owned()
         } else {
             root_cause(&source)
         };

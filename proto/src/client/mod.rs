@@ -12,6 +12,10 @@ mod error;
 mod events;
 mod http;
 mod runs;
+#[cfg(test)]
+pub(crate) mod stub;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use error::ClientError;
