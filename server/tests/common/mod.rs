@@ -1,5 +1,7 @@
 //! A coordinator's router on a fresh database of a real Postgres, and requests to it.
 
+#![allow(dead_code, unreachable_pub, reason = "each test program uses a part")]
+
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use motif_proto::metrics::{Measured, MetricsAccepted, MetricsBatch, RunMetrics, 
 use motif_proto::problem::{PROBLEM_JSON, Problem};
 use motif_proto::run::{Checkpoint, CheckpointKind, ExperimentAccepted, RunDetail, RunState};
 use motif_proto::worker::{
-    Claim, DeviceKind, FinishAttempt, HeldLease, Heartbeat, HeartbeatAnswer, Outcome, RegisterWorker,
+    Claim, DeviceKind, FinishAttempt, Heartbeat, HeartbeatAnswer, HeldLease, Outcome, RegisterWorker,
     UploadCheckpoint, Verdict, WorkerRegistered,
 };
 use motif_server::app::AppState;
@@ -46,7 +48,10 @@ async fn server() -> &'static Server {
             let runtime = RUNTIME.get_or_init(|| tokio::runtime::Runtime::new().unwrap());
             let start = async {
                 let postgres = Postgres::start(&data_dir(), false).await.unwrap();
-                Server { options: postgres.options("motif"), _postgres: postgres }
+                Server {
+                    options: postgres.options("motif"),
+                    _postgres: postgres,
+                }
             };
             runtime.spawn(start).await.unwrap()
         })
@@ -59,7 +64,9 @@ fn data_dir() -> PathBuf {
     let temp = std::env::temp_dir();
     for entry in std::fs::read_dir(&temp).unwrap().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let Some(process) = name.strip_prefix(PREFIX) else { continue };
+        let Some(process) = name.strip_prefix(PREFIX) else {
+            continue;
+        };
         let runs = PathBuf::from("/proc").join(process).exists();
         if !runs && !entry.path().join("postgres/data/postmaster.pid").exists() {
             let _ = std::fs::remove_dir_all(entry.path());
@@ -93,7 +100,13 @@ impl App {
         let state = serve::state(pool.clone(), store, lease);
         let tasks = serve::start_tasks(&state, &pool);
         let router = router(state.clone(), Reach::ThisMachine);
-        Self { router, state, pool, _artifacts: artifacts, _tasks: tasks }
+        Self {
+            router,
+            state,
+            pool,
+            _artifacts: artifacts,
+            _tasks: tasks,
+        }
     }
 
     pub async fn send(&self, request: Request<Body>) -> Response<Body> {
@@ -106,11 +119,15 @@ impl App {
 
     pub async fn post(&self, path: &str, body: &impl Serialize) -> Answer {
         let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
-        self.answer(request.body(serde_json::to_vec(body).unwrap().into()).unwrap()).await
+        self.answer(request.body(serde_json::to_vec(body).unwrap().into()).unwrap())
+            .await
     }
 
     pub async fn request(&self, method: Method, path: &str, kind: &str, body: impl Into<Body>) -> Answer {
-        let request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, kind);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::CONTENT_TYPE, kind);
         self.answer(request.body(body.into()).unwrap()).await
     }
 
@@ -118,7 +135,11 @@ impl App {
         let response = self.send(request).await;
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes().to_vec();
-        Answer { status: parts.status, headers: parts.headers, body }
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        }
     }
 
     pub async fn submit(&self, spec: Value) -> RunId {
@@ -150,7 +171,8 @@ impl App {
     }
 
     pub async fn metrics(&self, claim: &Claim, sequence: u64, series: &[(&str, &[(u64, f64)])]) -> Answer {
-        self.post("/api/v1/worker/metrics", &batch(claim, sequence, series)).await
+        self.post("/api/v1/worker/metrics", &batch(claim, sequence, series))
+            .await
     }
 
     /// Stores metrics that must be accepted.
@@ -162,13 +184,24 @@ impl App {
 
     pub async fn finish(&self, claim: &Claim, metrics_sequence: u64, outcome: Outcome) -> Answer {
         let (attempt, token) = (claim.attempt, claim.token);
-        let body = FinishAttempt { attempt, token, metrics_sequence, outcome };
+        let body = FinishAttempt {
+            attempt,
+            token,
+            metrics_sequence,
+            outcome,
+        };
         self.post("/api/v1/worker/finish", &body).await
     }
 
     pub async fn heartbeat(&self, worker: WorkerId, claim: &Claim) -> Verdict {
-        let lease = HeldLease { attempt: claim.attempt, token: claim.token };
-        let body = Heartbeat { worker, leases: vec![lease] };
+        let lease = HeldLease {
+            attempt: claim.attempt,
+            token: claim.token,
+        };
+        let body = Heartbeat {
+            worker,
+            leases: vec![lease],
+        };
         let answer = self.post("/api/v1/worker/heartbeat", &body).await;
         answer.expect::<HeartbeatAnswer>(StatusCode::OK).leases[0].verdict
     }
@@ -177,16 +210,27 @@ impl App {
     pub async fn upload_as(&self, upload: &UploadCheckpoint, content: &[u8]) -> Answer {
         let query = serde_html_form::to_string(upload).unwrap();
         let path = format!("/api/v1/worker/checkpoints?{query}");
-        self.request(Method::POST, &path, "application/octet-stream", content.to_vec()).await
+        self.request(Method::POST, &path, "application/octet-stream", content.to_vec())
+            .await
     }
 
-    pub async fn upload(&self, claim: &Claim, kind: CheckpointKind, next_batch: u64, content: &[u8]) -> Checkpoint {
-        let answer = self.upload_as(&upload(claim, kind, next_batch, content), content).await;
+    pub async fn upload(
+        &self,
+        claim: &Claim,
+        kind: CheckpointKind,
+        next_batch: u64,
+        content: &[u8],
+    ) -> Checkpoint {
+        let answer = self
+            .upload_as(&upload(claim, kind, next_batch, content), content)
+            .await;
         answer.expect(StatusCode::CREATED)
     }
 
     pub async fn detail(&self, run: RunId) -> RunDetail {
-        self.get(&format!("/api/v1/runs/{run}")).await.expect(StatusCode::OK)
+        self.get(&format!("/api/v1/runs/{run}"))
+            .await
+            .expect(StatusCode::OK)
     }
 
     pub async fn run_state(&self, run: RunId) -> RunState {
@@ -194,7 +238,9 @@ impl App {
     }
 
     pub async fn curves(&self, run: RunId, query: &str) -> RunMetrics {
-        self.get(&format!("/api/v1/runs/{run}/metrics?{query}")).await.expect(StatusCode::OK)
+        self.get(&format!("/api/v1/runs/{run}/metrics?{query}"))
+            .await
+            .expect(StatusCode::OK)
     }
 
     /// Makes the lease of an attempt run out, as if its worker had been silent, and takes the run back.
@@ -237,7 +283,12 @@ pub fn batch(claim: &Claim, sequence: u64, series: &[(&str, &[(u64, f64)])]) -> 
         steps: points.iter().map(|(step, _)| *step).collect(),
         values: points.iter().map(|(_, value)| Measured(*value)).collect(),
     });
-    MetricsBatch { attempt: claim.attempt, token: claim.token, sequence, series: series.collect() }
+    MetricsBatch {
+        attempt: claim.attempt,
+        token: claim.token,
+        sequence,
+        series: series.collect(),
+    }
 }
 
 pub fn upload(claim: &Claim, kind: CheckpointKind, next_batch: u64, content: &[u8]) -> UploadCheckpoint {
@@ -272,7 +323,10 @@ impl Answer {
         assert_eq!(problem.code, code, "{}", problem.detail);
         assert_eq!(self.headers[header::CONTENT_TYPE], PROBLEM_JSON);
         assert_eq!(problem.status, status.as_u16());
-        assert_eq!(problem.request_id.as_deref(), self.headers["x-request-id"].to_str().ok());
+        assert_eq!(
+            problem.request_id.as_deref(),
+            self.headers["x-request-id"].to_str().ok()
+        );
         problem
     }
 }
