@@ -1,5 +1,10 @@
 //! Checkpoints: named only when their bytes are right, and kept only while named.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it should be"
+)]
+
 mod common;
 
 use axum::body::Body;

@@ -1,5 +1,10 @@
 //! Curves: what is stored once, what is cut back, what is read.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it should be"
+)]
+
 mod common;
 
 use axum::http::StatusCode;

@@ -1,5 +1,10 @@
 //! Event streams: nothing is missed, and what cannot be caught up is said.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it should be"
+)]
+
 mod common;
 
 use std::time::Duration;

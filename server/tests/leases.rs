@@ -1,5 +1,10 @@
 //! Leases: a worker that was thought dead does no harm, and one that comes back in time loses nothing.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it should be"
+)]
+
 mod common;
 
 use std::time::Duration;

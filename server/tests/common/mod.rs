@@ -1,6 +1,11 @@
 //! A coordinator's router on a fresh database of a real Postgres, and requests to it.
 
-#![allow(dead_code, unreachable_pub, reason = "each test program uses a part")]
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    unreachable_pub,
+    reason = "a test ends where something is not as it should be, and uses a part"
+)]
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
