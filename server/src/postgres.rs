@@ -18,7 +18,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User, geteuid};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, Executor};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::{Instant, sleep, timeout};
 
 /// Where clusters of root coordinators lie whose data directory others cannot enter.
@@ -92,6 +92,8 @@ pub enum PostgresError {
 #[derive(Debug)]
 pub struct Postgres {
     keeper: Child,
+    /// Its closing says to stop. Held apart, because waiting for a child closes what the child still has.
+    line: Option<ChildStdin>,
     socket_dir: PathBuf,
     /// Holds the socket where the cluster's own path is too long for one.
     _short_dir: Option<tempfile::TempDir>,
@@ -134,8 +136,9 @@ impl Postgres {
             .stderr(log)
             // Ctrl-C in a terminal is for the coordinator, which stops Postgres last.
             .process_group(0);
-        let keeper = keeper.spawn().map_err(not_started(Path::new("/bin/sh")))?;
+        let mut keeper = keeper.spawn().map_err(not_started(Path::new("/bin/sh")))?;
         let mut postgres = Self {
+            line: keeper.stdin.take(),
             keeper,
             socket_dir,
             _short_dir: short_dir,
@@ -162,7 +165,7 @@ impl Postgres {
 
     /// Stops the server: sessions are cut off, everything committed is on disk.
     pub async fn stop(mut self) {
-        drop(self.keeper.stdin.take());
+        drop(self.line.take());
         if timeout(STOP_LIMIT, self.keeper.wait()).await.is_err() {
             tracing::warn!("the private Postgres did not stop in time; it recovers at the next start");
             let _ = self.keeper.start_kill();

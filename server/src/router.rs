@@ -153,6 +153,7 @@ async fn limit_time(request: Request, next: Next) -> Response {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "the layer hands the panic over")]
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let message = panic
         .downcast_ref::<String>()

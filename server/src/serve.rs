@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
-use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, PgPool};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -226,12 +226,11 @@ pub async fn pool(options: PgConnectOptions) -> Result<PgPool, sqlx::Error> {
 async fn connect(database: &Database) -> Result<Connected, StartError> {
     let (options, postgres, lock) = match &database.database_url {
         Some(url) => {
-            let options = url.parse::<PgConnectOptions>();
-            (
-                options.map_err(|error| StartError::DatabaseUrl(chain(&error)))?,
-                None,
-                None,
-            )
+            let options: PgConnectOptions = url
+                .parse()
+                .map_err(|error: sqlx::Error| StartError::DatabaseUrl(chain(&error)))?;
+            reach(&options).await?;
+            (options, None, None)
         }
         None => {
             let lock = hold(database)?;
@@ -254,6 +253,17 @@ async fn connect(database: &Database) -> Result<Connected, StartError> {
         return Err(StartError::Migration(chain(&error)));
     }
     Ok(connected)
+}
+
+/// Connects once, because a pool tries on until its limit and then does not say why.
+async fn reach(options: &PgConnectOptions) -> Result<(), StartError> {
+    let connection = timeout(CONNECT_LIMIT, options.connect())
+        .await
+        .map_err(|_| StartError::Unreachable(format!("no answer within {CONNECT_LIMIT:?}")))?
+        .map_err(|error| StartError::Unreachable(chain(&error)))?;
+    // That it was there is all we wanted to know.
+    let _ = connection.close().await;
+    Ok(())
 }
 
 /// Takes the data directory for this process alone, until it ends in whatever way.

@@ -46,7 +46,7 @@ impl Range {
 
 /// An event as it is stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", untagged)]
+#[serde(rename_all = "snake_case", tag = "event")]
 enum Stored {
     Metrics { ranges: Vec<Range> },
     Rewind { next_batch: u64 },

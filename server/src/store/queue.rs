@@ -8,7 +8,7 @@ use sqlx::FromRow;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{Result, Store, events, runs, series, unsigned, workers};
+use super::{Result, Store, events, rewind, runs, unsigned, workers};
 use crate::signals::Signal;
 
 /// Takes the best run that fits: by priority, then by age. Runs that another claim is looking at are skipped,
@@ -100,7 +100,7 @@ impl Store {
         let (run, resume) = (RunId(row.run), row.resume());
         if row.attempts > 1 {
             let next_batch = resume.as_ref().map_or(0, |point| point.next_batch);
-            series::rewind(&mut tx, run, next_batch).await?;
+            rewind::rewind(&mut tx, run, next_batch).await?;
         }
         events::record_change(&mut tx, run).await?;
         let spec = runs::read_spec(&row.spec)?;

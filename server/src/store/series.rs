@@ -1,4 +1,4 @@
-//! Curves: appended in chunks, cut back when an attempt resumes, read reduced.
+//! Curves: appended in chunks, read reduced.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -24,17 +24,18 @@ struct TailRow {
     chunk_points: Option<i32>,
 }
 
+/// A chunk and the name of its series.
 #[derive(FromRow)]
-struct ChunkRow {
-    name: String,
-    first_step: i64,
+pub(super) struct ChunkRow {
+    pub(super) name: String,
+    pub(super) first_step: i64,
     points: i32,
     steps: Vec<u8>,
     values: Vec<u8>,
 }
 
 impl ChunkRow {
-    fn decode(&self) -> Result<Vec<(u64, f64)>> {
+    pub(super) fn decode(&self) -> Result<Vec<(u64, f64)>> {
         let points = self.points.unsigned_abs() as usize;
         Ok(chunk::decode(
             unsigned(self.first_step),
@@ -360,7 +361,11 @@ async fn tails(
 }
 
 /// Brings the run's row up to date with the points just stored.
-async fn note_newest(connection: &mut PgConnection, run: RunId, given: &[&SeriesPoints]) -> Result<()> {
+pub(super) async fn note_newest(
+    connection: &mut PgConnection,
+    run: RunId,
+    given: &[&SeriesPoints],
+) -> Result<()> {
     let newest = |name: &str| {
         let series = given.iter().find(|series| series.name == name)?;
         Some((signed(*series.steps.last()?), series.values.last()?.0))
@@ -410,111 +415,4 @@ fn least(points: impl Iterator<Item = (u64, f64)>) -> Option<(i64, f64)> {
         .filter(|(_, value)| value.is_finite())
         .min_by(|(_, a), (_, b)| a.total_cmp(b))
         .map(|(step, value)| (signed(step), value))
-}
-
-/// Drops the points at `next_batch` and later, sets the run's row right and tells the streams.
-pub(super) async fn rewind(connection: &mut PgConnection, run: RunId, next_batch: u64) -> Result<()> {
-    let straddling: Vec<(i64, i64, i32, Vec<u8>, Vec<u8>)> = sqlx::query_as(
-        "select c.series_id, c.first_step, c.points, c.steps, c.values
-         from series s join series_chunks c on c.series_id = s.id
-         where s.run_id = $1 and c.first_step < $2 and c.last_step >= $2",
-    )
-    .bind(run.0)
-    .bind(signed(next_batch))
-    .fetch_all(&mut *connection)
-    .await?;
-    for (series, first_step, points, steps, values) in straddling {
-        let first = unsigned(first_step);
-        let kept: Vec<(u64, f64)> = chunk::decode(first, points.unsigned_abs() as usize, &steps, &values)?
-            .into_iter()
-            .filter(|(step, _)| *step < next_batch)
-            .collect();
-        let (steps, values): (Vec<u64>, Vec<f64>) = kept.into_iter().unzip();
-        let shorter = chunk::encode(first, &steps, &values);
-        sqlx::query(
-            "update series_chunks set last_step = $3, points = $4, steps = $5, values = $6
-             where series_id = $1 and first_step = $2",
-        )
-        .bind(series)
-        .bind(first_step)
-        .bind(signed(steps.last().copied().unwrap_or(first)))
-        .bind(i32::try_from(steps.len()).unwrap_or(i32::MAX))
-        .bind(shorter.steps)
-        .bind(shorter.values)
-        .execute(&mut *connection)
-        .await?;
-    }
-    sqlx::query(
-        "delete from series_chunks c using series s
-         where s.run_id = $1 and c.series_id = s.id and c.first_step >= $2",
-    )
-    .bind(run.0)
-    .bind(signed(next_batch))
-    .execute(&mut *connection)
-    .await?;
-    sqlx::query(
-        "update series s set points = n.points, last_step = n.last_step
-         from (
-             select s.id, coalesce(sum(c.points), 0) as points, max(c.last_step) as last_step
-             from series s left join series_chunks c on c.series_id = s.id
-             where s.run_id = $1 group by s.id
-         ) n where s.id = n.id",
-    )
-    .bind(run.0)
-    .execute(&mut *connection)
-    .await?;
-    note_rewound(connection, run).await?;
-    events::record_rewind(connection, run, next_batch).await
-}
-
-/// Works out the run's row anew from the points that are left.
-async fn note_rewound(connection: &mut PgConnection, run: RunId) -> Result<()> {
-    sqlx::query(
-        "update runs set batches_done = 0, batches_per_second = null, last_loss_step = null, last_loss = null,
-             last_validation_step = null, last_validation = null,
-             best_validation_step = null, best_validation = null
-         where id = $1",
-    )
-    .bind(run.0)
-    .execute(&mut *connection)
-    .await?;
-    let mut left = Vec::new();
-    for name in [
-        series::LOSS_TOTAL,
-        series::BATCHES_PER_SECOND,
-        series::VALIDATION_TOTAL,
-    ] {
-        // Only of the evaluations, which are few, is every point needed.
-        let chunks = if name == series::VALIDATION_TOTAL {
-            None
-        } else {
-            Some(1i64)
-        };
-        let mut rows: Vec<ChunkRow> = sqlx::query_as(
-            "select s.name, c.first_step, c.points, c.steps, c.values
-             from series s join series_chunks c on c.series_id = s.id
-             where s.run_id = $1 and s.name = $2 order by c.first_step desc limit $3",
-        )
-        .bind(run.0)
-        .bind(name)
-        .bind(chunks)
-        .fetch_all(&mut *connection)
-        .await?;
-        rows.reverse();
-        let mut points = SeriesPoints {
-            name: name.to_owned(),
-            steps: Vec::new(),
-            values: Vec::new(),
-        };
-        for row in rows {
-            for (step, value) in row.decode()? {
-                points.steps.push(step);
-                points.values.push(motif_proto::metrics::Measured(value));
-            }
-        }
-        if !points.steps.is_empty() {
-            left.push(points);
-        }
-    }
-    note_newest(connection, run, &left.iter().collect::<Vec<_>>()).await
 }
