@@ -148,10 +148,10 @@ function TextFilter({ text, onText }: { text: string; onText: (text: string) => 
   return (
     <label class="search">
       <Icon name="search" />
-      <span class="visually-hidden">Filter by name, preset or tag</span>
+      <span class="visually-hidden">Filter by name, preset or id</span>
       <input
         type="search"
-        placeholder="Name, preset or tag"
+        placeholder="Name, preset or id"
         maxLength={100}
         value={typed}
         onInput={(event) => {
