@@ -1,9 +1,9 @@
 /**
- * Values that a run measured. JSON has no NaN and no infinities, so these travel as strings.
+ * The number that a measured value stands for.
+ *
+ * JSON has no NaN and no infinities, so these travel as the words `NaN`, `Infinity` and `-Infinity`, whatever
+ * the generated types say. What is neither a number nor one of the words is NaN.
  */
-export type Measured = number | "NaN" | "Infinity" | "-Infinity";
-
-/** The number that a measured value stands for. What is neither a number nor a known word is NaN. */
 export function measured(value: unknown): number {
   if (typeof value === "number") return value;
   if (value === "Infinity") return Number.POSITIVE_INFINITY;

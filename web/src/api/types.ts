@@ -1,158 +1,28 @@
-/** The wire's types under the names that the pages use. */
-import type { Measured } from "./measured";
+/** The wire's types, generated from `proto/openapi.json`, under the names that the pages use. */
+import type { components } from "./schema";
 
-export type RunState = "queued" | "running" | "succeeded" | "failed" | "cancelled";
-export type AttemptState = "running" | "succeeded" | "failed" | "lost" | "released" | "cancelled";
-export interface StepValue {
-  step: number;
-  value: Measured;
-}
-export interface Failure {
-  class: string;
-  message: string;
-}
-export interface Progress {
-  batches_done: number;
-  batches_total: number;
-  batches_per_second?: number | null;
-}
-export interface RunSummary {
-  id: string;
-  experiment: string;
-  name: string;
-  kind: string;
-  preset?: string | null;
-  seed: number;
-  tags: string[];
-  priority: number;
-  state: RunState;
-  progress: Progress;
-  last_loss?: StepValue | null;
-  last_validation?: StepValue | null;
-  best_validation?: StepValue | null;
-  attempts: number;
-  worker?: string | null;
-  failure?: Failure | null;
-  created_at: string;
-  started_at?: string | null;
-  finished_at?: string | null;
-}
-export interface Attempt {
-  id: string;
-  number: number;
-  worker: string;
-  worker_name: string;
-  state: AttemptState;
-  first_batch: number;
-  started_at: string;
-  finished_at?: string | null;
-  failure?: Failure | null;
-}
-export type ExperimentSpec = Record<string, unknown> & {
-  training: { batches: number; tasks: string[] };
-  network: { hidden: number };
-};
-export interface RunDetail extends RunSummary {
-  spec: ExperimentSpec;
-  spec_sha256: string;
-  series: string[];
-  attempt_history: Attempt[];
-}
-export interface RunList {
-  runs: RunSummary[];
-  next_cursor?: string | null;
-}
-export interface ExperimentAccepted {
-  experiment: string;
-  run: RunSummary;
-  spec: ExperimentSpec;
-  spec_sha256: string;
-}
-export interface Checkpoint {
-  id: string;
-  run: string;
-  attempt: string;
-  kind: "best" | "last";
-  next_batch: number;
-  validation?: number | null;
-  sha256: string;
-  size_bytes: number;
-  created_at: string;
-}
-export interface CheckpointList {
-  checkpoints: Checkpoint[];
-}
-export interface Queue {
-  queued: number;
-  running: number;
-  succeeded: number;
-  failed: number;
-  cancelled: number;
-}
-export interface WireCurve {
-  name: string;
-  steps: number[];
-  values: Measured[];
-  min?: Measured[] | null;
-  max?: Measured[] | null;
-  reduced: boolean;
-  count: number;
-  last_step?: number | null;
-}
-export interface RunMetrics {
-  run: string;
-  series: WireCurve[];
-}
-export interface SeriesPoints {
-  name: string;
-  steps: number[];
-  values: Measured[];
-}
-export interface FieldProblem {
-  pointer: string;
-  detail: string;
-  given?: unknown;
-  allowed?: string | null;
-  nearest?: string | null;
-}
-export interface Problem {
-  type?: string;
-  title: string;
-  status: number;
-  detail: string;
-  code: string;
-  request_id?: string | null;
-  errors?: FieldProblem[];
-}
-export interface PresetInfo {
-  id: string;
-  description: string;
-  spec: ExperimentSpec;
-}
-export interface PresetList {
-  presets: PresetInfo[];
-}
-export interface WorkerInfo {
-  id: string;
-  name: string;
-  version: string;
-  device: "cpu" | "cuda";
-  device_name: string;
-  slots: number;
-  labels: Record<string, string>;
-  alive: boolean;
-  runs: string[];
-  registered_at: string;
-  last_seen_at: string;
-}
-export interface WorkerList {
-  workers: WorkerInfo[];
-}
-export interface MetricsAppended {
-  run: string;
-  series: SeriesPoints[];
-}
-export interface Rewind {
-  run: string;
-  next_batch: number;
-}
+type Schemas = components["schemas"];
+
+export type Attempt = Schemas["Attempt"];
+export type AttemptState = Schemas["AttemptState"];
+export type Checkpoint = Schemas["Checkpoint"];
+export type CheckpointList = Schemas["CheckpointList"];
+export type ExperimentAccepted = Schemas["ExperimentAccepted"];
+export type FieldProblem = Schemas["FieldProblem"];
+export type MetricsAppended = Schemas["MetricsAppended"];
+export type PresetInfo = Schemas["PresetInfo"];
+export type PresetList = Schemas["PresetList"];
+export type Problem = Schemas["Problem"];
+export type Progress = Schemas["Progress"];
+export type Queue = Schemas["Queue"];
+export type Rewind = Schemas["Rewind"];
+export type RunDetail = Schemas["RunDetail"];
+export type RunList = Schemas["RunList"];
+export type RunMetrics = Schemas["RunMetrics"];
+export type RunState = Schemas["RunState"];
+export type RunSummary = Schemas["RunSummary"];
+export type SeriesPoints = Schemas["SeriesPoints"];
+export type StepValue = Schemas["StepValue"];
+export type WireCurve = Schemas["Curve"];
+export type WorkerInfo = Schemas["WorkerInfo"];
+export type WorkerList = Schemas["WorkerList"];

@@ -57,8 +57,8 @@ const STYLES: Readonly<Record<string, SeriesStyle>> = {
   "validation/DlyFullCircleCClk": style("Full circle ↺", "vermillion", true),
   "validation/DlySinusoid": style("Sinusoid", "green"),
   "validation/DlyFigure8": style("Figure eight", "green", true),
-  "validation/DlySinusoidInv": style("Sinusoid, inverted", "purple"),
-  "validation/DlyFigure8Inv": style("Figure eight, inverted", "purple", true),
+  "validation/DlySinusoidInv": style("Sinusoid inv.", "purple"),
+  "validation/DlyFigure8Inv": style("Figure eight inv.", "purple", true),
 };
 
 const ORDER = Object.keys(STYLES);

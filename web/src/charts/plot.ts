@@ -47,7 +47,10 @@ export function plotOptions(drawing: Drawing, options: PlotOptions): uPlot.Optio
       axis(options.colours, {
         size: 62,
         space: options.logarithmic ? 22 : 36,
-        values: (_, values) => values.map((value) => (value === null ? "" : axisValue(value))),
+        values: (_, values) =>
+          values.map((value) =>
+            value === null || (options.logarithmic && !isRound(value)) ? "" : axisValue(value),
+          ),
       }),
     ],
     series: [{}, ...drawing.lines.map((line) => lineSeries(line, options.colours))],
@@ -125,6 +128,11 @@ function stepLabel(step: number): string {
   return Number.isInteger(step) ? formatCount(step) : "";
 }
 
+/** Whether a value has one significant digit; a logarithmic axis begins where its scale does, which has not. */
+function isRound(value: number): boolean {
+  return Math.abs(Number(value.toPrecision(1)) / value - 1) < 1e-9;
+}
+
 function axisValue(value: number): string {
   return value === 0
     ? "0"
@@ -140,9 +148,7 @@ function lineSeries(line: Line, colours: PlotColours): uPlot.Series {
     stroke: band ? "transparent" : withOpacity(line.colour, line.opacity),
     width: line.width,
     points:
-      line.role === "smoothed" || band || line.opacity < 1
-        ? { show: false }
-        : { size: 5, space: 14, width: 1.5, fill: colours.ground },
+      band || line.opacity < 1 ? { show: false } : { size: 5, space: 14, width: 1.5, fill: colours.ground },
   };
   return line.dash ? { ...base, dash: line.dash } : base;
 }

@@ -27,7 +27,7 @@ const SPEC = {
   name,
   priority: 1000,
   network: { hidden: 32 },
-  training: { batches: 1_000_000, batch_size: 8, save_every: 20, tasks: ["DlyHalfReach"] },
+  training: { batches: 1_000_000, batch_size: 8, save_every: 20, tasks: ["DlyHalfReach", "DlySinusoid"] },
 };
 
 describe("the dashboard", () => {

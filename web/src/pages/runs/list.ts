@@ -45,5 +45,5 @@ export function matches(run: RunSummary, filter: RunFilter): boolean {
   if (filter.state !== null && run.state !== filter.state) return false;
   const text = filter.text.trim().toLowerCase();
   if (text === "") return true;
-  return [run.name, run.preset ?? "", ...run.tags].some((word) => word.toLowerCase().includes(text));
+  return [run.name, run.preset ?? "", run.id].some((word) => word.toLowerCase().includes(text));
 }

@@ -142,16 +142,25 @@ function StateChip({ name, count, chosen, onChoose }: StateChipProps) {
 function TextFilter({ text, onText }: { text: string; onText: (text: string) => void }) {
   const [typed, setTyped] = useState(text);
   const timer = useRef<ReturnType<typeof setTimeout>>();
+  // Other filters may change before the pause is over: what is called then is the newest.
+  const newest = useRef(onText);
+  newest.current = onText;
   useEffect(() => {
     setTyped(text);
   }, [text]);
+  useEffect(
+    () => () => {
+      clearTimeout(timer.current);
+    },
+    [],
+  );
   return (
     <label class="search">
       <Icon name="search" />
-      <span class="visually-hidden">Filter by name, preset or tag</span>
+      <span class="visually-hidden">Filter by name, preset or id</span>
       <input
         type="search"
-        placeholder="Name, preset or tag"
+        placeholder="Name, preset or id"
         maxLength={100}
         value={typed}
         onInput={(event) => {
@@ -159,7 +168,7 @@ function TextFilter({ text, onText }: { text: string; onText: (text: string) => 
           setTyped(next);
           clearTimeout(timer.current);
           timer.current = setTimeout(() => {
-            onText(next.trim());
+            newest.current(next.trim());
           }, TYPING_PAUSE_MS);
         }}
       />
