@@ -28,10 +28,18 @@ const LEASE_SECONDS: &str = "3";
 pub fn program(name: &str) -> Result<PathBuf> {
     let folder = match std::env::var_os("MOTIF_PROGRAMS") {
         Some(folder) => PathBuf::from(folder),
-        None => std::env::current_exe()?.ancestors().nth(2).context("a test lies in target/*/deps")?.to_owned(),
+        None => std::env::current_exe()?
+            .ancestors()
+            .nth(2)
+            .context("a test lies in target/*/deps")?
+            .to_owned(),
     };
     let path = folder.join(name);
-    ensure!(path.exists(), "{} is missing: build the programs first (deploy/test does)", path.display());
+    ensure!(
+        path.exists(),
+        "{} is missing: build the programs first (deploy/test does)",
+        path.display()
+    );
     Ok(path)
 }
 
@@ -102,14 +110,30 @@ impl Coordinator {
         fs::create_dir_all(data)?;
         let announcement = data.join("address");
         let mut command = Command::new(program("motif-server")?);
-        command.args(["serve", "--listen", listen, "--lease-seconds", LEASE_SECONDS, "--data-dir"]).arg(data);
+        command
+            .args([
+                "serve",
+                "--listen",
+                listen,
+                "--lease-seconds",
+                LEASE_SECONDS,
+                "--data-dir",
+            ])
+            .arg(data);
         command.stdout(File::create(&announcement)?);
         let mut process = Process::start(&mut command, &data.join("coordinator.log"))?;
         let deadline = Instant::now() + PATIENCE;
         loop {
             let said = fs::read_to_string(&announcement)?;
-            if let Some(url) = said.strip_prefix("Motif listens on http://").and_then(|rest| rest.split_once('\n')) {
-                return Ok(Self { process, data: data.to_owned(), address: url.0.to_owned() });
+            if let Some(url) = said
+                .strip_prefix("Motif listens on http://")
+                .and_then(|rest| rest.split_once('\n'))
+            {
+                return Ok(Self {
+                    process,
+                    data: data.to_owned(),
+                    address: url.0.to_owned(),
+                });
             }
             let log = || fs::read_to_string(data.join("coordinator.log")).unwrap_or_default();
             if process.child.try_wait()?.is_some() || Instant::now() > deadline {
@@ -157,9 +181,22 @@ impl Worker {
     pub fn start(url: &str, work_dir: &Path) -> Result<Self> {
         fs::create_dir_all(work_dir)?;
         let mut command = Command::new(program("motif-worker")?);
-        command.args(["run", "--server", url, "--slots", "1", "--device", "cpu", "--work-dir"]).arg(work_dir);
+        command
+            .args([
+                "run",
+                "--server",
+                url,
+                "--slots",
+                "1",
+                "--device",
+                "cpu",
+                "--work-dir",
+            ])
+            .arg(work_dir);
         command.stdout(Stdio::null());
-        Ok(Self { process: Process::start(&mut command, &work_dir.join("worker.log"))? })
+        Ok(Self {
+            process: Process::start(&mut command, &work_dir.join("worker.log"))?,
+        })
     }
 
     /// As `kill -9` does it.
@@ -201,7 +238,11 @@ pub async fn wait_for(client: &Client, run: RunId, wanted: impl Fn(&RunDetail) -
 /// Waits until a run has ended well.
 pub async fn wait_for_success(client: &Client, run: RunId) -> Result<RunDetail> {
     let detail = wait_for(client, run, |detail| detail.summary.state.is_final()).await?;
-    ensure!(detail.summary.state == RunState::Succeeded, "the run ended otherwise: {:?}", detail.summary);
+    ensure!(
+        detail.summary.state == RunState::Succeeded,
+        "the run ended otherwise: {:?}",
+        detail.summary
+    );
     Ok(detail)
 }
 
@@ -214,7 +255,11 @@ pub async fn curves(client: &Client, run: RunId) -> Result<BTreeMap<String, Vec<
         if curve.name == series::BATCHES_PER_SECOND {
             continue;
         }
-        let points = curve.steps.iter().copied().zip(curve.values.iter().map(|value| value.0.to_bits()));
+        let points = curve
+            .steps
+            .iter()
+            .copied()
+            .zip(curve.values.iter().map(|value| value.0.to_bits()));
         curves.insert(curve.name, points.collect());
     }
     Ok(curves)
@@ -227,12 +272,19 @@ pub fn train_alone(spec: &Value, folder: &Path) -> Result<(Vec<f64>, Vec<f64>)> 
     fs::write(&file, spec.to_string())?;
     let out = folder.join("out");
     let mut command = Command::new(program("motif-worker")?);
-    command.args(["train", "--spec"]).arg(&file).arg("--out").arg(&out).stdout(Stdio::null());
+    command
+        .args(["train", "--spec"])
+        .arg(&file)
+        .arg("--out")
+        .arg(&out)
+        .stdout(Stdio::null());
     let status = Process::start(&mut command, &folder.join("train.log"))?.wait()?;
     ensure!(status.success(), "motif-worker train ended with {status}");
     let numbers = |name: &str| -> Result<Vec<f64>> {
         let text = fs::read_to_string(out.join(name))?;
-        text.lines().map(|line| line.trim().parse().with_context(|| format!("{name}: {line}"))).collect()
+        text.lines()
+            .map(|line| line.trim().parse().with_context(|| format!("{name}: {line}")))
+            .collect()
     };
     Ok((numbers("losses.txt")?, numbers("test_losses.txt")?))
 }

@@ -47,13 +47,22 @@ async fn assert_undisturbed(client: &Client, run: RunId) -> Result<()> {
     }
     let (losses, evaluations) = &*UNDISTURBED;
     assert_eq!(values(&curves, series::LOSS_TOTAL), *losses, "training losses");
-    assert_eq!(values(&curves, series::VALIDATION_TOTAL), *evaluations, "evaluations");
-    ensure!(curves.contains_key("validation/DlySinusoid"), "evaluations have a series for each task");
+    assert_eq!(
+        values(&curves, series::VALIDATION_TOTAL),
+        *evaluations,
+        "evaluations"
+    );
+    ensure!(
+        curves.contains_key("validation/DlySinusoid"),
+        "evaluations have a series for each task"
+    );
     Ok(())
 }
 
 fn values(curves: &BTreeMap<String, Vec<(u64, u64)>>, name: &str) -> Vec<f64> {
-    curves.get(name).map_or(vec![], |points| points.iter().map(|(_, bits)| f64::from_bits(*bits)).collect())
+    curves.get(name).map_or(vec![], |points| {
+        points.iter().map(|(_, bits)| f64::from_bits(*bits)).collect()
+    })
 }
 
 struct Lab {
@@ -70,7 +79,12 @@ impl Lab {
         let coordinator = Coordinator::start(&folder.path().join("coordinator"))?;
         let client = coordinator.client()?;
         let run = client.submit(&spec()).await?.run.id;
-        Ok(Self { folder, coordinator, client, run })
+        Ok(Self {
+            folder,
+            coordinator,
+            client,
+            run,
+        })
     }
 
     fn worker(&self, name: &str) -> Result<Worker> {
@@ -80,13 +94,23 @@ impl Lab {
     /// Waits until the run is past its third checkpoint but far from its end.
     async fn wait_for_the_middle(&self) -> Result<RunDetail> {
         let middle = 3 * SAVE_EVERY + 3;
-        let detail = wait_for(&self.client, self.run, |run| run.summary.progress.batches_done >= middle).await?;
-        ensure!(!detail.summary.state.is_final(), "the run was over before it could be disturbed");
+        let detail = wait_for(&self.client, self.run, |run| {
+            run.summary.progress.batches_done >= middle
+        })
+        .await?;
+        ensure!(
+            !detail.summary.state.is_final(),
+            "the run was over before it could be disturbed"
+        );
         Ok(detail)
     }
 
     fn attempts(detail: &RunDetail) -> Vec<AttemptState> {
-        detail.attempt_history.iter().map(|attempt| attempt.state).collect()
+        detail
+            .attempt_history
+            .iter()
+            .map(|attempt| attempt.state)
+            .collect()
     }
 }
 
@@ -98,8 +122,14 @@ async fn a_run_whose_worker_is_killed_goes_on_elsewhere_from_its_checkpoint() ->
     first.kill()?;
     let _second = lab.worker("second")?;
     let detail = wait_for_success(&lab.client, lab.run).await?;
-    assert_eq!(Lab::attempts(&detail), [AttemptState::Lost, AttemptState::Succeeded]);
-    assert!(detail.attempt_history[1].first_batch > 2 * SAVE_EVERY, "it did not begin anew");
+    assert_eq!(
+        Lab::attempts(&detail),
+        [AttemptState::Lost, AttemptState::Succeeded]
+    );
+    assert!(
+        detail.attempt_history[1].first_batch > 2 * SAVE_EVERY,
+        "it did not begin anew"
+    );
     assert_undisturbed(&lab.client, lab.run).await
 }
 
@@ -108,12 +138,21 @@ async fn a_worker_that_is_asked_to_end_hands_its_run_back() -> Result<()> {
     let lab = Lab::with_a_run().await?;
     let mut first = lab.worker("first")?;
     let middle = lab.wait_for_the_middle().await?;
-    assert!(first.terminate()?.success(), "a worker that is asked to end exits with 0");
+    assert!(
+        first.terminate()?.success(),
+        "a worker that is asked to end exits with 0"
+    );
     let _second = lab.worker("second")?;
     let detail = wait_for_success(&lab.client, lab.run).await?;
-    assert_eq!(Lab::attempts(&detail), [AttemptState::Released, AttemptState::Succeeded]);
+    assert_eq!(
+        Lab::attempts(&detail),
+        [AttemptState::Released, AttemptState::Succeeded]
+    );
     let resumed_at = detail.attempt_history[1].first_batch;
-    assert!(resumed_at >= middle.summary.progress.batches_done, "no finished batch was trained again");
+    assert!(
+        resumed_at >= middle.summary.progress.batches_done,
+        "no finished batch was trained again"
+    );
     assert_undisturbed(&lab.client, lab.run).await
 }
 
@@ -124,7 +163,11 @@ async fn a_killed_coordinator_costs_no_run_and_no_point() -> Result<()> {
     lab.wait_for_the_middle().await?;
     lab.coordinator.crash_and_restart(Duration::from_millis(500))?;
     let detail = wait_for_success(&lab.client, lab.run).await?;
-    assert_eq!(Lab::attempts(&detail), [AttemptState::Succeeded], "nobody took the run away");
+    assert_eq!(
+        Lab::attempts(&detail),
+        [AttemptState::Succeeded],
+        "nobody took the run away"
+    );
     assert_undisturbed(&lab.client, lab.run).await
 }
 
@@ -135,7 +178,11 @@ async fn a_coordinator_that_was_away_for_longer_than_a_lease_takes_no_run_away()
     lab.wait_for_the_middle().await?;
     lab.coordinator.crash_and_restart(Duration::from_secs(5))?;
     let detail = wait_for_success(&lab.client, lab.run).await?;
-    assert_eq!(Lab::attempts(&detail), [AttemptState::Succeeded], "nobody took the run away");
+    assert_eq!(
+        Lab::attempts(&detail),
+        [AttemptState::Succeeded],
+        "nobody took the run away"
+    );
     assert_undisturbed(&lab.client, lab.run).await
 }
 
@@ -149,7 +196,10 @@ async fn a_worker_that_was_frozen_past_its_lease_changes_nothing() -> Result<()>
     wait_for(&lab.client, lab.run, |run| run.summary.attempts == 2).await?;
     first.thaw()?;
     let detail = wait_for_success(&lab.client, lab.run).await?;
-    assert_eq!(Lab::attempts(&detail), [AttemptState::Lost, AttemptState::Succeeded]);
+    assert_eq!(
+        Lab::attempts(&detail),
+        [AttemptState::Lost, AttemptState::Succeeded]
+    );
     assert_undisturbed(&lab.client, lab.run).await
 }
 

@@ -29,6 +29,10 @@ pub(super) struct List {
     /// How many runs to list
     #[arg(short = 'n', long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
+
+    /// Only the ids, one a line, for scripts
+    #[arg(short, long, conflicts_with = "json")]
+    quiet: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -57,6 +61,9 @@ impl List {
         let list = self.fetch(client).await?;
         if out.json {
             return out.json(&list);
+        }
+        if self.quiet {
+            return list.runs.iter().try_for_each(|run| out.text(&run.id.to_string()));
         }
         if list.runs.is_empty() {
             return out.text("No runs. `motif submit --preset demo --watch` starts one.");
