@@ -71,7 +71,10 @@ impl Artifacts {
         std::fs::create_dir_all(&path).map_err(unusable)?;
         let root = path.canonicalize().map_err(unusable)?;
         discard_abandoned(&root.join(UPLOADS)).map_err(unusable)?;
-        let store = LocalFileSystem::new_with_prefix(root)?.with_automatic_cleanup(false);
+        let store = LocalFileSystem::new_with_prefix(root)?
+            .with_automatic_cleanup(false)
+            // The database names a file only once it would survive a power cut.
+            .with_fsync(true);
         Ok(Self {
             store: Arc::new(store),
         })
