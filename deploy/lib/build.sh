@@ -36,9 +36,9 @@ build_dashboard() {
     echo "$wanted" >web/dist/.motif-built
 }
 
-# motif-server, motif-worker and motif, into target/release.
+# motif-server, motif-worker (a launcher and its engine) and motif, into target/release.
 build_programs() {
-    local programs=(--bin motif-server --bin motif-worker --bin motif)
+    local programs=(--bin motif-server --bin motif-worker --bin motif-worker-engine --bin motif)
     if [ ! -x target/release/motif-server ] || [ ! -x target/release/motif-worker ] || [ ! -x target/release/motif ]; then
         say "building the programs (some minutes, once)"
     fi

@@ -1,0 +1,78 @@
+//! `motif-worker`: sees to it that libtorch is there, then becomes the worker's own program.
+//!
+//! The dynamic linker looks for libraries before any code of a program runs, and what it says about a missing
+//! one helps nobody. So this small program, which needs none of them, asks it first and says in a sentence
+//! what is missing. It then replaces itself: signals and exit codes are the worker's own.
+
+use std::env;
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+/// The worker's own program, which lies beside this one.
+const PROGRAM: &str = "motif-worker-engine";
+
+fn main() -> ExitCode {
+    let problem = match program() {
+        Ok(program) => become_it(&program),
+        Err(problem) => problem,
+    };
+    eprintln!("motif-worker: {problem}");
+    ExitCode::FAILURE
+}
+
+fn program() -> Result<PathBuf, String> {
+    let own = env::current_exe().map_err(|error| format!("cannot tell where this program lies: {error}"))?;
+    Ok(own.with_file_name(PROGRAM))
+}
+
+/// Returns only with the reason why it could not.
+fn become_it(program: &Path) -> String {
+    match missing_libraries(program) {
+        Ok(missing) if missing.is_empty() => {
+            let error = Command::new(program)
+                .arg0("motif-worker")
+                .args(env::args_os().skip(1))
+                .exec();
+            format!("cannot start {}: {error}", program.display())
+        }
+        Ok(missing) => format!(
+            "libtorch is not where it was at build time ({} not found): run the set-up again, or name its lib folder in LD_LIBRARY_PATH",
+            missing.join(", ")
+        ),
+        Err(error) => format!("cannot start {}: {error}", program.display()),
+    }
+}
+
+/// Libraries that the dynamic linker does not find for a program.
+fn missing_libraries(program: &Path) -> io::Result<Vec<String>> {
+    // With this variable glibc's linker lists what it would load, and ends.
+    let listing = Command::new(program)
+        .env("LD_TRACE_LOADED_OBJECTS", "1")
+        .output()?;
+    Ok(not_found(&String::from_utf8_lossy(&listing.stdout)))
+}
+
+fn not_found(listing: &str) -> Vec<String> {
+    let missing = listing
+        .lines()
+        .filter_map(|line| line.trim().strip_suffix("=> not found"));
+    let mut names: Vec<String> = missing.map(|name| name.trim().to_owned()).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::not_found;
+
+    #[test]
+    fn only_libraries_that_the_linker_did_not_find_are_missing() {
+        let listing = "\tlinux-vdso.so.1 (0x00007ffd)\n\tlibtorch_cpu.so => not found\n\tlibc10.so => not found\n\
+            \tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f)\n\tlibc10.so => not found\n";
+        assert_eq!(not_found(listing), ["libc10.so", "libtorch_cpu.so"]);
+        assert!(not_found("\tlibc.so.6 => /lib/libc.so.6 (0x1)\n").is_empty());
+    }
+}
