@@ -156,12 +156,12 @@ async fn a_worker_that_is_asked_to_end_hands_its_run_back() -> Result<()> {
     assert_undisturbed(&lab.client, lab.run).await
 }
 
-#[tokio::test]
-async fn a_killed_coordinator_costs_no_run_and_no_point() -> Result<()> {
+/// Kills the coordinator in the middle of a run and starts it again after `outage`.
+async fn assert_that_an_outage_costs_nothing(outage: Duration) -> Result<()> {
     let mut lab = Lab::with_a_run().await?;
     let _worker = lab.worker("worker")?;
     lab.wait_for_the_middle().await?;
-    lab.coordinator.crash_and_restart(Duration::from_millis(500))?;
+    lab.coordinator.crash_and_restart(outage)?;
     let detail = wait_for_success(&lab.client, lab.run).await?;
     assert_eq!(
         Lab::attempts(&detail),
@@ -172,18 +172,13 @@ async fn a_killed_coordinator_costs_no_run_and_no_point() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_killed_coordinator_costs_no_run_and_no_point() -> Result<()> {
+    assert_that_an_outage_costs_nothing(Duration::from_millis(500)).await
+}
+
+#[tokio::test]
 async fn a_coordinator_that_was_away_for_longer_than_a_lease_takes_no_run_away() -> Result<()> {
-    let mut lab = Lab::with_a_run().await?;
-    let _worker = lab.worker("worker")?;
-    lab.wait_for_the_middle().await?;
-    lab.coordinator.crash_and_restart(Duration::from_secs(5))?;
-    let detail = wait_for_success(&lab.client, lab.run).await?;
-    assert_eq!(
-        Lab::attempts(&detail),
-        [AttemptState::Succeeded],
-        "nobody took the run away"
-    );
-    assert_undisturbed(&lab.client, lab.run).await
+    assert_that_an_outage_costs_nothing(Duration::from_secs(5)).await
 }
 
 #[tokio::test]
