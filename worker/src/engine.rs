@@ -231,6 +231,7 @@ mod tests {
             speed: 2,
             delay_steps: 50,
             directions: vec![0, 3],
+            backward_directions: None,
         };
         let failure = failure(&MotorError::Diverged {
             batch: 17,

@@ -168,6 +168,7 @@ fn half_reach(options: &BenchOptions, batch: u64) -> Trial {
         speed: 0,
         delay_steps: DELAY,
         directions,
+        backward_directions: None,
     };
     Trial::with_movement(conditions, options.steps - RESTING_STEPS)
         .unwrap_or_else(|error| unreachable!("directions are drawn from those there are: {error}"))

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::loss::LossWeights;
 use crate::policy::NetworkConfig;
-use crate::tasks::{DELAY_STEPS, Task};
+use crate::tasks::{DELAY_STEPS, Family, Task};
 
 /// Everything that decides the numbers of a training run, precision and device apart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,13 +26,15 @@ pub struct TrainingConfig {
     pub loss_weights: LossWeights,
     pub seed: u64,
     pub evaluation: EvaluationConfig,
+    #[serde(default, skip_serializing_if = "CompatibilityConfig::is_off")]
+    pub compatibility: CompatibilityConfig,
 }
 
 impl Default for TrainingConfig {
     fn default() -> Self {
         Self {
             network: NetworkConfig::default(),
-            tasks: Task::ALL.to_vec(),
+            tasks: Family::Base.tasks(),
             batches: 75_000,
             batch_size: 32,
             learning_rate: 1e-3,
@@ -41,6 +43,7 @@ impl Default for TrainingConfig {
             loss_weights: LossWeights::default(),
             seed: 0,
             evaluation: EvaluationConfig::default(),
+            compatibility: CompatibilityConfig::default(),
         }
     }
 }
@@ -64,7 +67,26 @@ impl Default for EvaluationConfig {
     }
 }
 
+/// Deviations from what the experiments should do, that published results rest on. All off by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CompatibilityConfig {
+    /// Composed tasks draw the directions of the two ways independently, so that the path jumps between them.
+    pub independent_composable_directions: bool,
+}
+
+impl CompatibilityConfig {
+    fn is_off(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 impl TrainingConfig {
+    /// Family of the tasks; a valid configuration has only one.
+    pub fn family(&self) -> Family {
+        self.tasks.first().map_or(Family::Base, |task| task.family())
+    }
+
     /// # Errors
     /// [`Error::InvalidConfig`] with the path of the first impossible field.
     pub fn validate(&self) -> Result<(), Error> {
@@ -72,6 +94,11 @@ impl TrainingConfig {
         let distinct = self.tasks.iter().collect::<std::collections::BTreeSet<_>>().len();
         check("tasks", !self.tasks.is_empty(), "must name at least one task")?;
         check("tasks", distinct == self.tasks.len(), "names a task twice")?;
+        check(
+            "tasks",
+            self.tasks.iter().all(|task| task.family() == self.family()),
+            "mixes base tasks with composed ones: their rule inputs differ",
+        )?;
         check("batches", self.batches > 0, "must be at least 1")?;
         check(
             "batch_size",
@@ -141,6 +168,13 @@ mod tests {
                 "tasks",
                 TrainingConfig {
                     tasks: vec![Task::DlySinusoid, Task::DlySinusoid],
+                    ..config()
+                },
+            ),
+            (
+                "tasks",
+                TrainingConfig {
+                    tasks: vec![Task::DlySinusoid, Family::Composed.tasks()[3]],
                     ..config()
                 },
             ),

@@ -121,6 +121,7 @@ impl Evaluator<'_> {
             speed,
             delay_steps,
             directions,
+            backward_directions: None,
         };
         Trial::new(conditions).unwrap_or_else(|error| unreachable!("every task has ten test speeds: {error}"))
     }
@@ -206,7 +207,7 @@ impl Evaluation {
 
 /// Number of a condition among all, whatever tasks are evaluated.
 fn condition_number(task: Task, speed: usize) -> usize {
-    task.rule() * SPEEDS + speed
+    task.number() * SPEEDS + speed
 }
 
 fn longest(chunk: &[(usize, Trial)]) -> usize {

@@ -21,6 +21,7 @@ pub enum Purpose {
     EvaluationDelay = 8,
     EvaluationHiddenNoise = 9,
     EvaluationInputNoise = 10,
+    BackwardDirections = 11,
 }
 
 /// Names one stream of random numbers.

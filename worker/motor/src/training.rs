@@ -13,7 +13,7 @@ use crate::learner::{Learner, NotFinite};
 use crate::loss::Losses;
 use crate::policy::{LeakyPolicy, NetworkConfig};
 use crate::random::{Purpose, Stream};
-use crate::tasks::{DELAY_STEPS, Mode, Trial, TrialConditions};
+use crate::tasks::{DELAY_STEPS, Family, Mode, Trial, TrialConditions};
 
 /// What one batch did.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -228,14 +228,20 @@ pub fn draw_conditions(config: &TrainingConfig, batch: u64) -> TrialConditions {
     let task = config.tasks[stream(Purpose::TaskChoice).index(0, config.tasks.len())];
     let speed = stream(Purpose::Speed).index(0, task.movement_steps(mode).len());
     let delay_steps = DELAY_STEPS[stream(Purpose::Delay).index(0, DELAY_STEPS.len())];
-    let directions = stream(Purpose::Directions);
-    let directions = (0..config.batch_size as u32).map(|trial| directions.index(trial, mode.directions()));
+    let directions = |purpose| -> Vec<usize> {
+        let trials = 0..config.batch_size as u32;
+        trials
+            .map(|trial| stream(purpose).index(trial, mode.directions()))
+            .collect()
+    };
+    let apart = task.family() == Family::Composed && config.compatibility.independent_composable_directions;
     TrialConditions {
         task,
         mode,
         speed,
         delay_steps,
-        directions: directions.collect(),
+        directions: directions(Purpose::Directions),
+        backward_directions: apart.then(|| directions(Purpose::BackwardDirections)),
     }
 }
 
@@ -249,6 +255,7 @@ fn require_same_training(asked: &TrainingConfig, stored: &TrainingConfig) -> Res
         ("clip", asked.clip == stored.clip),
         ("loss_weights", asked.loss_weights == stored.loss_weights),
         ("seed", asked.seed == stored.seed),
+        ("compatibility", asked.compatibility == stored.compatibility),
     ];
     match fields.into_iter().find(|(_, same)| !same) {
         Some((field, _)) => Err(CheckpointError::OtherTraining { field }),

@@ -21,6 +21,7 @@ fn total_loss(policy: &LeakyPolicy, numerics: Numerics) -> Tensor {
         speed: 0,
         delay_steps: 5,
         directions: vec![1, 6],
+        backward_directions: None,
     };
     let episode = Episode::new(&[Trial::new(conditions).expect("known")], numerics);
     let noise = NoiseSource::training(3, 4, 2);

@@ -120,6 +120,7 @@ impl GoldenFile {
             speed: self.literal("speed_cond")?,
             delay_steps: delay_steps(self.literal("delay_cond")?)?,
             directions: self.literal("reach_conds")?,
+            backward_directions: None,
         })
     }
 

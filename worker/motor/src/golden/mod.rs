@@ -152,7 +152,9 @@ fn compare(
     match engine {
         Engine::Reference if is("arm_rollout") => arm::open_loop(file, numerics, comparison),
         Engine::Reference if is("arm_extra") => arm::loads_gradients_curves(file, numerics, comparison),
-        Engine::Reference if is("task_trials") => tasks::trials(file, numerics, comparison),
+        Engine::Reference if is("task_trials") || is("composable_trials") => {
+            tasks::trials(file, numerics, comparison)
+        }
         Engine::Reference if is("rnn_noise") => network::noisy_calls(file, numerics, comparison),
         Engine::Reference if is("rnn_") => network::closed_loop(file, numerics, comparison),
         Engine::Reference if is("train_steps") => training::updates(file, numerics, comparison),

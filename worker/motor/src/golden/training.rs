@@ -78,6 +78,7 @@ fn stored_trial((task, testing, speed, delay, directions): StoredTrial) -> Resul
         speed,
         delay_steps: delay_steps(delay)?,
         directions,
+        backward_directions: None,
     };
     Ok(Trial::new(conditions)?)
 }
