@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use motif_motor::config::{EvaluationConfig, TrainingConfig};
+use motif_motor::config::{CompatibilityConfig, EvaluationConfig, TrainingConfig};
 use motif_motor::device::Device;
 use motif_motor::loss::LossWeights;
 use motif_motor::policy::{Activation, LeakyConfig, NetworkConfig};
@@ -107,6 +107,7 @@ pub fn training_config(spec: &ExperimentSpec) -> TrainingConfig {
         },
         seed: spec.seed,
         evaluation: EvaluationConfig::default(),
+        compatibility: CompatibilityConfig::default(),
     }
 }
 
@@ -202,6 +203,7 @@ mod tests {
             },
             seed: 5,
             evaluation: EvaluationConfig::default(),
+            compatibility: CompatibilityConfig::default(),
         };
         assert_eq!(training_config(&spec), expected);
     }
