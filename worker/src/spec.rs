@@ -124,6 +124,7 @@ fn network_config(network: &NetworkSpec) -> NetworkConfig {
             input_noise: network.noise_input,
             dt_ms: network.dt_ms,
             time_constant_ms: network.time_constant_ms,
+            ..LeakyConfig::default()
         }),
     }
 }
@@ -188,6 +189,7 @@ mod tests {
                 input_noise: 0.02,
                 dt_ms: 5.0,
                 time_constant_ms: 40.0,
+                ..LeakyConfig::default()
             }),
             tasks: vec![Task::DlyFigure8Inv, Task::DlySinusoid],
             batches: 9,

@@ -10,7 +10,7 @@ use crate::config::EvaluationConfig;
 use crate::device::Numerics;
 use crate::engine::{EpisodeRun, NoiseSource, Recording};
 use crate::environment::Episode;
-use crate::policy::LeakyPolicy;
+use crate::policy::Policy;
 use crate::random::{Purpose, Stream};
 use crate::tasks::{DELAY_STEPS, Mode, Task, Trial, TrialConditions};
 
@@ -62,7 +62,7 @@ pub const CONDITIONS_PER_CHUNK: usize = 10;
 #[derive(Debug)]
 pub struct Evaluator<'a> {
     pub effector: &'a Effector,
-    pub policy: &'a LeakyPolicy,
+    pub policy: &'a Policy,
     pub numerics: Numerics,
     pub protocol: EvaluationConfig,
     pub seed: u64,

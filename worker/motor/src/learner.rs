@@ -10,14 +10,14 @@ use crate::environment::Episode;
 use crate::host_tensor::TensorTable;
 use crate::loss::{LossTerms, LossWeights, Losses};
 use crate::optimizer::{Adam, clip, gradients, joint_norm};
-use crate::policy::LeakyPolicy;
+use crate::policy::Policy;
 
 /// An arm, a policy that moves it, and an optimizer that improves the policy.
 #[derive(Debug)]
 pub struct Learner {
     pub(crate) numerics: Numerics,
     pub(crate) effector: Effector,
-    pub(crate) policy: LeakyPolicy,
+    pub(crate) policy: Policy,
     pub(crate) adam: Adam,
     weights: LossWeights,
     clip: Option<f64>,
@@ -31,7 +31,7 @@ pub struct NotFinite {
 
 impl Learner {
     pub fn new(
-        policy: LeakyPolicy,
+        policy: Policy,
         learning_rate: f64,
         weights: LossWeights,
         clip: Option<f64>,
@@ -99,7 +99,7 @@ impl Learner {
             let spoilt = gradients
                 .iter()
                 .find(|(_, gradient)| gradient.isfinite().all().int64_value(&[]) == 0);
-            let name = spoilt.map_or("norm", |(name, _)| name);
+            let name = spoilt.map_or("norm", |(name, _)| name.as_str());
             return Err(NotFinite {
                 quantity: format!("gradient/{name}"),
             });

@@ -6,7 +6,7 @@ use tch::{Kind, Tensor};
 use crate::config::{check, not_negative};
 use crate::engine::Rollout;
 use crate::error::Error;
-use crate::policy::{Activation, LeakyPolicy};
+use crate::policy::{Activation, Policy};
 
 /// λ of each term but the position error, whose weight is 1. A weight of 0 leaves its term out.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -88,7 +88,7 @@ impl LossTerms {
     /// All terms of an episode whose rows have the same length.
     ///
     /// Shapes: `goal` `[T + 1, batch, 2]`, metres. The roll-out must have recorded what the losses need.
-    pub fn new(policy: &LeakyPolicy, rollout: &Rollout, goal: &Tensor, weights: &LossWeights) -> Self {
+    pub fn new(policy: &Policy, rollout: &Rollout, goal: &Tensor, weights: &LossWeights) -> Self {
         let weighted = |weight: f64, term: &dyn Fn() -> Option<Tensor>| {
             if weight == 0.0 {
                 None
@@ -147,7 +147,7 @@ fn firing_rate(hidden: &Tensor) -> Tensor {
 
 /// Σ over **all** named parameters, masks and signs too, of the mean |p| of each: so a fully connected network
 /// has a constant 4 in it.
-fn weight_size(policy: &LeakyPolicy) -> Tensor {
+fn weight_size(policy: &Policy) -> Tensor {
     policy
         .named_parameters()
         .map(|(_, parameter)| mean(&parameter.abs()))
@@ -162,14 +162,17 @@ fn muscle_activity(activation: &Tensor) -> Tensor {
 /// Frobenius norm of W_ij d_j², where d_j is the mean slope of unit j's activation function over trials and time.
 /// The slope is taken at h, not at x, as in the reference. Gradient 0 where the norm is 0. Absent for functions
 /// that the reference does not define it for.
-fn simple_dynamics(policy: &LeakyPolicy, hidden: &Tensor) -> Option<Tensor> {
+fn simple_dynamics(policy: &Policy, hidden: &Tensor) -> Option<Tensor> {
+    let Policy::Leaky(policy) = policy else {
+        return None;
+    };
     let slope = match policy.config().activation {
         Activation::Softplus => hidden.sigmoid(),
         Activation::Relu => hidden.gt(0.0).to_kind(hidden.kind()),
-        Activation::Tanh | Activation::Sigmoid => return None,
+        Activation::Tanh | Activation::Sigmoid | Activation::Linear => return None,
     };
     let mean_slope = slope.mean_dim([0_i64, 1].as_slice(), false, None);
-    Some((policy.recurrent_matrix() * mean_slope.square()).norm())
+    Some((policy.network().recurrent_matrix() * mean_slope.square()).norm())
 }
 
 fn mean(tensor: &Tensor) -> Tensor {

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::evaluation::{CONDITIONS_PER_CHUNK, Evaluation, Evaluator, Progress};
 use crate::learner::{Learner, NotFinite};
 use crate::loss::Losses;
-use crate::policy::{LeakyPolicy, NetworkConfig};
+use crate::policy::Policy;
 use crate::random::{Purpose, Stream};
 use crate::tasks::{DELAY_STEPS, Family, Mode, Trial, TrialConditions};
 
@@ -47,8 +47,7 @@ impl Trainer {
     pub fn new(config: TrainingConfig, numerics: Numerics) -> Result<Self, Error> {
         config.validate()?;
         set_intra_op_threads(1);
-        let NetworkConfig::Leaky(network) = config.network.clone();
-        let policy = LeakyPolicy::new(network, config.seed, numerics);
+        let policy = Policy::new(&config.network, config.seed, numerics);
         Ok(Self {
             learner: learner(&config, policy, numerics),
             config,
@@ -73,8 +72,7 @@ impl Trainer {
         config.validate()?;
         require_same_training(&config, &checkpoint.config)?;
         set_intra_op_threads(1);
-        let NetworkConfig::Leaky(network) = config.network.clone();
-        let policy = LeakyPolicy::from_state(network, &checkpoint.state, numerics)?;
+        let policy = Policy::from_state(&config.network, &checkpoint.state, numerics)?;
         let mut learner = learner(&config, policy, numerics);
         learner.restore_optimizer(config.learning_rate, checkpoint.adam_step, &checkpoint.moments)?;
         Ok(Self {
@@ -105,7 +103,7 @@ impl Trainer {
     }
 
     /// The network as it is now.
-    pub fn policy(&self) -> &LeakyPolicy {
+    pub fn policy(&self) -> &Policy {
         &self.learner.policy
     }
 
@@ -206,7 +204,7 @@ impl Trainer {
     }
 }
 
-fn learner(config: &TrainingConfig, policy: LeakyPolicy, numerics: Numerics) -> Learner {
+fn learner(config: &TrainingConfig, policy: Policy, numerics: Numerics) -> Learner {
     Learner::new(
         policy,
         config.learning_rate,

@@ -9,12 +9,12 @@ use motif_motor::engine::{NoiseSource, Recording, roll_out};
 use motif_motor::environment::Episode;
 use motif_motor::loss::{LossTerms, LossWeights};
 use motif_motor::optimizer::gradients;
-use motif_motor::policy::{Activation, LeakyConfig, LeakyPolicy};
+use motif_motor::policy::{Activation, LeakyConfig, NetworkConfig, Policy};
 use motif_motor::tasks::{Mode, Task, Trial, TrialConditions};
 use tch::Tensor;
 
 /// The total loss of two short trials with noise.
-fn total_loss(policy: &LeakyPolicy, numerics: Numerics) -> Tensor {
+fn total_loss(policy: &Policy, numerics: Numerics) -> Tensor {
     let conditions = TrialConditions {
         task: Task::DlySinusoid,
         mode: Mode::Train,
@@ -59,7 +59,7 @@ fn every_parameters_gradient_is_the_slope_of_the_loss() {
             activation,
             ..LeakyConfig::default()
         };
-        let policy = LeakyPolicy::new(config, 21, numerics);
+        let policy = Policy::new(&NetworkConfig::Leaky(config), 21, numerics);
         let analytic = gradients(&total_loss(&policy, numerics), &policy, false);
         let _no_grad = tch::no_grad_guard();
         for ((name, parameter), (_, gradient)) in policy.trainable().zip(&analytic) {

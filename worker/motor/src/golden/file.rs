@@ -9,7 +9,7 @@ use tch::{Kind, Tensor};
 use super::FileError;
 use crate::device::Numerics;
 use crate::host_tensor::{self, HostTensor, TensorTable};
-use crate::policy::{Activation, LeakyConfig, LeakyPolicy};
+use crate::policy::{Activation, LeakyConfig, NetworkConfig, Policy};
 use crate::tasks::{Mode, TrialConditions, delay_steps};
 
 pub(super) struct GoldenFile {
@@ -125,24 +125,48 @@ impl GoldenFile {
     }
 
     /// The network under `param/`: its size from the tensors, its constants from the metadata where they are.
-    pub(super) fn policy(&self, numerics: Numerics) -> Result<LeakyPolicy, FileError> {
-        const FIRING: &str = "param/mrnn.region_base_firing";
-        let hidden = self.reference(FIRING)?.numel();
+    pub(super) fn policy(&self, numerics: Numerics) -> Result<Policy, FileError> {
+        const GATES: &str = "param/gru.weight_hh_l0";
+        let config = if self.has(GATES) {
+            let width = self.reference(GATES)?.size().pop().unwrap_or(0);
+            NetworkConfig::gru(usize::try_from(width).unwrap_or(0))
+        } else {
+            NetworkConfig::Leaky(self.leaky_config("param/")?)
+        };
+        Ok(Policy::from_state(
+            &config,
+            &self.table("param/", numerics)?,
+            numerics,
+        )?)
+    }
+
+    /// Constants of a single-region network whose tensors are below a prefix.
+    pub(super) fn leaky_config(&self, prefix: &str) -> Result<LeakyConfig, FileError> {
+        let hidden = self
+            .reference(&format!("{prefix}mrnn.region_base_firing"))?
+            .numel();
         let defaults = LeakyConfig::default();
-        let config = LeakyConfig {
+        Ok(LeakyConfig {
             hidden,
             activation: self.activation()?,
             hidden_noise: self.literal_or("noise_level_act", defaults.hidden_noise)?,
             input_noise: self.literal_or("noise_level_inp", defaults.input_noise)?,
             dt_ms: self.literal_or("dt", defaults.dt_ms)?,
             time_constant_ms: self.literal_or("tau", defaults.time_constant_ms)?,
-        };
-        let mut state = TensorTable::new();
-        for name in self.below("param/") {
-            let tensor = self.reference(&format!("param/{name}"))?.to_kind(numerics.kind());
-            state.insert(name.to_owned(), HostTensor::from_tensor(&tensor));
+            ..defaults
+        })
+    }
+
+    /// The tensors below a prefix, to compute with.
+    pub(super) fn table(&self, prefix: &str, numerics: Numerics) -> Result<TensorTable, FileError> {
+        let mut table = TensorTable::new();
+        for name in self.below(prefix) {
+            let tensor = self
+                .reference(&format!("{prefix}{name}"))?
+                .to_kind(numerics.kind());
+            table.insert(name.to_owned(), HostTensor::from_tensor(&tensor));
         }
-        Ok(LeakyPolicy::from_state(config, &state, numerics)?)
+        Ok(table)
     }
 
     /// From the metadata, else from the file's name (`rnn_<activation><hidden>`), else softplus.

@@ -156,7 +156,7 @@ fn compare(
             tasks::trials(file, numerics, comparison)
         }
         Engine::Reference if is("rnn_noise") => network::noisy_calls(file, numerics, comparison),
-        Engine::Reference if is("rnn_") => network::closed_loop(file, numerics, comparison),
+        Engine::Reference if is("rnn_") || is("gru_") => network::closed_loop(file, numerics, comparison),
         Engine::Reference if is("train_steps") => training::updates(file, numerics, comparison),
         Engine::Reference if is("eval_table") => training::evaluation(file, numerics, comparison),
         Engine::Reference => Err(FileError::NotCovered(engine)),

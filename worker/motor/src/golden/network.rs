@@ -11,7 +11,7 @@ use crate::engine::{Recording, Rollout, roll_out};
 use crate::environment::{Episode, OBSERVATIONS};
 use crate::loss::{LossTerms, LossWeights};
 use crate::optimizer::{Adam, Gradients, clip, gradients, joint_norm};
-use crate::policy::{Activation, LeakyPolicy, UnitNoise};
+use crate::policy::{Activation, LeakyConfig, NetworkConfig, Policy, UnitNoise};
 use crate::tasks::Trial;
 
 /// Learning rate and gradient bound that the reference data were made with.
@@ -43,9 +43,12 @@ pub(super) fn closed_loop(
     sequences(file, &rollout, &episode, comparison)?;
 
     let terms = LossTerms::new(&policy, &rollout, &episode.goal, &LossWeights::default());
-    let quantity = match policy.config().activation {
-        Activation::Relu => Quantity::ReluGradient,
-        Activation::Softplus | Activation::Tanh | Activation::Sigmoid => Quantity::Gradient,
+    let quantity = match policy.config() {
+        NetworkConfig::Leaky(LeakyConfig {
+            activation: Activation::Relu,
+            ..
+        }) => Quantity::ReluGradient,
+        _ => Quantity::Gradient,
     };
     for (name, term) in named_terms(&terms) {
         comparison.stored(Quantity::Loss, file, &format!("loss/{name}"), &term.reshape([1]))?;
@@ -125,7 +128,7 @@ pub(super) fn named_terms(terms: &LossTerms) -> Vec<(&'static str, &Tensor)> {
 }
 
 /// Root mean square of a term's gradient, tensor by tensor.
-fn root_mean_squares(term: &Tensor, policy: &LeakyPolicy) -> Tensor {
+fn root_mean_squares(term: &Tensor, policy: &Policy) -> Tensor {
     let gradients = gradients(term, policy, true);
     let rms = |(_, gradient): &(_, Tensor)| gradient.square().mean(None::<tch::Kind>).sqrt();
     Tensor::stack(&gradients.iter().map(rms).collect::<Vec<_>>(), 0)
@@ -134,7 +137,7 @@ fn root_mean_squares(term: &Tensor, policy: &LeakyPolicy) -> Tensor {
 /// Change of every parameter by Adam's first step.
 fn first_update(
     file: &GoldenFile,
-    policy: &LeakyPolicy,
+    policy: &Policy,
     clipped: &Gradients,
     comparison: &mut Comparison,
 ) -> Result<(), FileError> {
