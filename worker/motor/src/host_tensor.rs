@@ -44,6 +44,23 @@ impl HostTensor {
         Self { dtype, shape, bytes }
     }
 
+    /// A tensor from its numbers, row by row, little-endian. `None` when they do not fill the shape.
+    pub fn from_bytes(dtype: Dtype, shape: Vec<usize>, bytes: Vec<u8>) -> Option<Self> {
+        let elements = shape.iter().try_fold(1_usize, |all, &n| all.checked_mul(n))?;
+        let fills = elements.checked_mul(dtype.bitsize() / 8) == Some(bytes.len());
+        let understood = matches!(dtype, Dtype::F32 | Dtype::F64 | Dtype::I64);
+        (fills && understood).then_some(Self { dtype, shape, bytes })
+    }
+
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// The numbers, row by row, little-endian.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// A CPU tensor with the same numbers.
     pub fn to_tensor(&self) -> Tensor {
         Tensor::from_data_size(&self.bytes, &self.shape_i64(), kind_of(self.dtype))

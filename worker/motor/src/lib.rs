@@ -10,6 +10,7 @@
 //! - [`engine`]: running an episode;
 //! - [`loss`], [`optimizer`], [`learner`]: what training minimises, and how;
 //! - [`config`], [`training`], [`evaluation`], [`checkpoint`]: a training run from start to end;
+//! - [`pth`]: PyTorch's own checkpoint files;
 //! - [`golden`], [`bench`]: comparison with reference tensors, and timing;
 //! - [`device`], [`host_tensor`], [`error`]: what all of them share.
 //!
@@ -34,6 +35,7 @@ pub mod learner;
 pub mod loss;
 pub mod optimizer;
 pub mod policy;
+pub mod pth;
 pub mod random;
 pub mod tasks;
 pub mod training;
