@@ -167,13 +167,13 @@ impl Trainer {
             effector: &self.learner.effector,
             policy: &self.learner.policy,
             numerics: self.learner.numerics,
-            protocol: self.config.evaluation,
+            protocol: self.config.evaluation.clone(),
             seed: self.config.seed,
             batch,
             conditions_per_chunk: CONDITIONS_PER_CHUNK,
         };
         let outcomes = evaluator
-            .run(&self.config.tasks, progress)
+            .run(self.config.evaluated_tasks(), progress)
             .map_err(|_| Error::Interrupted)?;
         let mut evaluation = Evaluation::new(batch, &outcomes);
         if let Some((task, _)) = evaluation.per_task.iter().find(|(_, score)| !score.is_finite()) {

@@ -67,6 +67,14 @@ impl Mode {
             Mode::Test => 32,
         }
     }
+
+    /// Speeds of every task.
+    pub fn speeds(self) -> usize {
+        match self {
+            Mode::Train => 3,
+            Mode::Test => 10,
+        }
+    }
 }
 
 impl fmt::Display for Mode {
@@ -207,6 +215,9 @@ mod tests {
         assert_eq!(all.len(), 30);
         for (number, task) in all.into_iter().enumerate() {
             assert_eq!(task.number(), number);
+            for mode in [Mode::Train, Mode::Test] {
+                assert_eq!(task.movement_steps(mode).len(), mode.speeds());
+            }
             assert_eq!(task.name().parse::<Task>().expect("known"), task);
             let stored = serde_json::to_string(&task).expect("written");
             assert_eq!(stored, format!("\"{task}\""));
