@@ -22,6 +22,7 @@ pub enum Purpose {
     EvaluationHiddenNoise = 9,
     EvaluationInputNoise = 10,
     BackwardDirections = 11,
+    NewRules = 12,
 }
 
 /// Names one stream of random numbers.

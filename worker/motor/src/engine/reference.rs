@@ -6,7 +6,7 @@ use tch::Tensor;
 
 use crate::arm::{ArmState, Effector};
 use crate::device::Numerics;
-use crate::environment::{Episode, OBSERVATIONS, feedback};
+use crate::environment::{Episode, feedback};
 use crate::policy::{Policy, RunningPolicy, UnitNoise, UnitState};
 use crate::random::{Purpose, Stream};
 
@@ -258,11 +258,10 @@ impl Tape {
 
     fn finish(self, episode: &Episode) -> Rollout {
         let sequence = |steps: &[Tensor]| Tensor::stack(steps, 0);
-        let known = &episode.known;
         let details = (self.recording == Recording::Everything).then(|| Details {
             observation: Tensor::cat(
                 &[
-                    known.narrow(2, 0, known.size()[2] - OBSERVATIONS.feedback),
+                    episode.known.narrow(2, 0, episode.layout.known),
                     sequence(&self.feedback),
                 ],
                 2,

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use tch::{Kind, Tensor};
 
-use super::FileError;
+use super::{FileError, literal};
 use crate::device::Numerics;
 use crate::host_tensor::{self, HostTensor, TensorTable};
 use crate::policy::{Activation, LeakyConfig, NetworkConfig, Policy};
-use crate::tasks::{Mode, TrialConditions, delay_steps};
+use crate::tasks::{Mode, Task, TrialConditions, delay_steps};
 
 pub(super) struct GoldenFile {
     pub(super) name: String,
@@ -95,8 +95,8 @@ impl GoldenFile {
     /// A metadata entry that is written as a Python literal.
     pub(super) fn literal<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<T, FileError> {
         let value = self.metadata(key)?;
-        let understood = serde_json::from_str(&python_to_json(value));
-        understood.map_err(|_| FileError::Metadata {
+        let understood = literal::parse(value).and_then(|value| serde_json::from_value(value).ok());
+        understood.ok_or_else(|| FileError::Metadata {
             key: key.to_owned(),
             value: value.to_owned(),
         })
@@ -115,13 +115,22 @@ impl GoldenFile {
     pub(super) fn conditions(&self) -> Result<TrialConditions, FileError> {
         let testing: bool = self.literal("testing")?;
         Ok(TrialConditions {
-            task: self.metadata("task")?.parse()?,
+            task: self.task()?,
             mode: if testing { Mode::Test } else { Mode::Train },
             speed: self.literal("speed_cond")?,
             delay_steps: delay_steps(self.literal("delay_cond")?)?,
             directions: self.literal("reach_conds")?,
             backward_directions: None,
         })
+    }
+
+    /// The task under its name, or the pair of a forward and a backward motif.
+    fn task(&self) -> Result<Task, FileError> {
+        let name = match self.metadata("forward_key") {
+            Ok(forward) => format!("{forward}+{}", self.metadata("backward_key")?),
+            Err(_) => self.metadata("task")?.to_owned(),
+        };
+        Ok(name.parse()?)
     }
 
     /// The network under `param/`: its size from the tensors, its constants from the metadata where they are.
@@ -199,12 +208,4 @@ impl GoldenFile {
             .map(|i| usize::try_from(tensor.reshape([-1]).int64_value(&[i])).map_err(|_| shape()))
             .collect()
     }
-}
-
-/// Rewrites a Python literal of numbers, strings without quotes in them, booleans, lists and tuples as JSON.
-fn python_to_json(literal: &str) -> String {
-    let json = literal.replace('(', "[").replace(')', "]").replace('\'', "\"");
-    json.replace("True", "true")
-        .replace("False", "false")
-        .replace("None", "null")
 }

@@ -5,6 +5,7 @@ use tch::Tensor;
 use super::leaky::{OUTPUT_BIAS, OUTPUT_WEIGHT, readout_slots};
 use super::parameters::{Group, Initial, Parameters, Slot, refuse_unknown};
 use super::{CONDITION_INPUTS, EffectiveGru, GruConfig, UnitState};
+use crate::arm::MUSCLES;
 use crate::checkpoint::CheckpointError;
 use crate::device::Numerics;
 use crate::environment::OBSERVATIONS;
@@ -30,13 +31,13 @@ pub struct GruPolicy {
     numerics: Numerics,
 }
 
-const INPUT: &str = "gru.weight_ih_l0";
+pub(super) const INPUT: &str = "gru.weight_ih_l0";
 const RECURRENT: &str = "gru.weight_hh_l0";
 const INPUT_BIAS: &str = "gru.bias_ih_l0";
 const RECURRENT_BIAS: &str = "gru.bias_hh_l0";
 /// The blocks that a transfer puts in place of the input matrix.
-const NEW_RULES: &str = "gru.weight_ih_new_rules";
-const CONDITION: &str = "gru.weight_ih_condition";
+pub(super) const NEW_RULES: &str = "gru.weight_ih_new_rules";
+pub(super) const CONDITION: &str = "gru.weight_ih_condition";
 
 impl GruPolicy {
     /// A network with initial weights drawn from `seed`, all uniform within ±1/√hidden.
@@ -58,7 +59,7 @@ impl GruPolicy {
         numerics: Numerics,
     ) -> Result<Self, CheckpointError> {
         let slots = slots(&config);
-        refuse_unknown(state, &[&slots])?;
+        refuse_unknown(state, &slots)?;
         Ok(Self {
             parameters: Parameters::loaded(slots, state, numerics)?,
             config,
@@ -82,6 +83,10 @@ impl GruPolicy {
 
     pub(super) fn freeze(&mut self, groups: &[Group]) {
         self.parameters.freeze(groups);
+    }
+
+    pub(super) fn numerics(&self) -> Numerics {
+        self.numerics
     }
 
     /// The matrices as they act, differentiable.
@@ -123,7 +128,8 @@ impl GruPolicy {
     }
 }
 
-fn slots(config: &GruConfig) -> Vec<Slot> {
+/// The tensors that the network has, in the order of their registration.
+pub(super) fn slots(config: &GruConfig) -> Vec<Slot> {
     let hidden = config.hidden as i64;
     let transferred = config.inputs.new_rules.is_some();
     let slot = |name: &str, shape, group, trainable| Slot {
@@ -151,7 +157,7 @@ fn slots(config: &GruConfig) -> Vec<Slot> {
         slots.push(block(NEW_RULES, rules, true));
         slots.push(block(CONDITION, CONDITION_INPUTS, false));
     }
-    slots.extend(readout_slots(config.hidden, !transferred));
+    slots.extend(readout_slots(config.hidden, MUSCLES, !transferred));
     slots
 }
 

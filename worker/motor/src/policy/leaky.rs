@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use super::network::{Layout, RunningUnits};
+use super::network::RunningUnits;
 use super::parameters::{Group, Initial, Parameters, Slot, refuse_unknown};
 use super::{EffectiveLeaky, LeakyConfig, RegionNetwork, UnitNoise, UnitState};
 use crate::arm::MUSCLES;
@@ -27,7 +27,7 @@ impl LeakyPolicy {
         let hidden = config.hidden;
         let network = RegionNetwork::new(config, PREFIX, seed, numerics);
         let first_stream = network.parameters().len() as u32;
-        let readout = readout_slots(hidden, network.config().inputs.new_rules.is_none());
+        let readout = readout_slots(hidden, MUSCLES, network.config().inputs.new_rules.is_none());
         Self {
             readout: Parameters::drawn(readout, seed, first_stream, numerics),
             network,
@@ -43,9 +43,8 @@ impl LeakyPolicy {
         state: &TensorTable,
         numerics: Numerics,
     ) -> Result<Self, CheckpointError> {
-        let slots = Layout::new(&config, PREFIX).slots(config.constrained);
-        let readout = readout_slots(config.hidden, config.inputs.new_rules.is_none());
-        refuse_unknown(state, &[&slots, &readout])?;
+        refuse_unknown(state, &slots(&config))?;
+        let readout = readout_slots(config.hidden, MUSCLES, config.inputs.new_rules.is_none());
         Ok(Self {
             network: RegionNetwork::from_state(config, PREFIX, state, numerics)?,
             readout: Parameters::loaded(readout, state, numerics)?,
@@ -102,12 +101,23 @@ impl LeakyPolicy {
     }
 }
 
+/// The tensors that the network has, in the order of their registration.
+pub(super) fn slots(config: &LeakyConfig) -> Vec<Slot> {
+    let mut slots = RegionNetwork::slots(config, PREFIX);
+    slots.extend(readout_slots(
+        config.hidden,
+        MUSCLES,
+        config.inputs.new_rules.is_none(),
+    ));
+    slots
+}
+
 pub(super) const OUTPUT_WEIGHT: &str = "fc.weight";
 pub(super) const OUTPUT_BIAS: &str = "fc.bias";
 
 /// The output layer's tensors, uniform within ±1/√hidden.
-pub(super) fn readout_slots(hidden: usize, trainable: bool) -> Vec<Slot> {
-    let (hidden, outputs) = (hidden as i64, MUSCLES as i64);
+pub(super) fn readout_slots(hidden: usize, outputs: usize, trainable: bool) -> Vec<Slot> {
+    let (hidden, outputs) = (hidden as i64, outputs as i64);
     let slot = |name: &str, shape| Slot {
         name: name.to_owned(),
         shape,

@@ -14,6 +14,8 @@ mod leaky;
 mod network;
 mod parameters;
 mod regions;
+mod side_by_side;
+mod transfer;
 
 use tch::Tensor;
 
@@ -28,6 +30,7 @@ pub use self::network::{RegionNetwork, RunningUnits};
 pub use self::parameters::Group;
 pub(crate) use self::parameters::checked;
 pub use self::regions::{Connection, InputRegion, RecurrentRegion, RegionsConfig, Sign};
+pub use self::side_by_side::{InputBlocks, SideBySide, SideBySideSequence, StitchError};
 use crate::checkpoint::CheckpointError;
 use crate::device::Numerics;
 use crate::host_tensor::TensorTable;
@@ -95,6 +98,21 @@ impl Policy {
         match self {
             Policy::Leaky(policy) => NetworkConfig::Leaky(policy.config().clone()),
             Policy::Gru(policy) => NetworkConfig::Gru(policy.config().clone()),
+        }
+    }
+
+    fn slots(config: &NetworkConfig) -> Vec<parameters::Slot> {
+        match config {
+            NetworkConfig::Leaky(config) => leaky::slots(config),
+            NetworkConfig::Gru(config) => gru::slots(config),
+        }
+    }
+
+    /// Precision and device of its weights.
+    pub fn numerics(&self) -> Numerics {
+        match self {
+            Policy::Leaky(policy) => policy.network().numerics(),
+            Policy::Gru(policy) => policy.numerics(),
         }
     }
 

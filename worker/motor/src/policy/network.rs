@@ -62,8 +62,8 @@ enum Matrix {
 }
 
 /// The names of the blocks that a transfer puts in place of `input`.
-pub(super) const NEW_RULES: &str = "input_new_rules";
-pub(super) const CONDITION: &str = "condition";
+const NEW_RULES: &str = "input_new_rules";
+const CONDITION: &str = "condition";
 
 impl Layout {
     pub(super) fn new(config: &LeakyConfig, prefix: &'static str) -> Self {
@@ -257,8 +257,27 @@ impl RegionNetwork {
         })
     }
 
+    /// The tensors that a network has, in the order of their registration.
+    pub(super) fn slots(config: &LeakyConfig, prefix: &'static str) -> Vec<Slot> {
+        Layout::new(config, prefix).slots(config.constrained)
+    }
+
+    /// All tensors of the state dict with their names.
+    pub fn named_parameters(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.parameters.named()
+    }
+
+    /// The tensors that training changes.
+    pub fn trainable(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.parameters.trainable()
+    }
+
     pub fn config(&self) -> &LeakyConfig {
         &self.config
+    }
+
+    pub(super) fn numerics(&self) -> Numerics {
+        self.numerics
     }
 
     pub(super) fn parameters(&self) -> &Parameters {

@@ -159,6 +159,13 @@ impl Parameter {
     }
 }
 
+impl Slot {
+    /// Weights of a new network from a stream of one's own.
+    pub(super) fn draw(&self, stream: Stream, numerics: Numerics) -> Tensor {
+        self.initial.value(&self.shape, None, stream, numerics)
+    }
+}
+
 impl Initial {
     fn value(self, shape: &[i64], before: Option<&Tensor>, stream: Stream, numerics: Numerics) -> Tensor {
         let count = shape.iter().product::<i64>();
@@ -212,13 +219,8 @@ pub(super) fn state<'a>(named: impl Iterator<Item = (&'a str, &'a Tensor)>) -> T
 }
 
 /// Refuses a state dict with tensors that none of the slots is for.
-pub(super) fn refuse_unknown(state: &TensorTable, slots: &[&[Slot]]) -> Result<(), CheckpointError> {
-    let known = |name: &str| {
-        slots
-            .iter()
-            .flat_map(|slots| slots.iter())
-            .any(|slot| slot.name == name)
-    };
+pub(super) fn refuse_unknown(state: &TensorTable, slots: &[Slot]) -> Result<(), CheckpointError> {
+    let known = |name: &str| slots.iter().any(|slot| slot.name == name);
     match state.keys().find(|name| !known(name)) {
         Some(name) => Err(CheckpointError::UnknownTensor { name: name.clone() }),
         None => Ok(()),
