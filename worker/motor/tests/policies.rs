@@ -8,10 +8,8 @@ mod common;
 use common::{f64_table, rolled_out, short_episode, steps, three_regions};
 use motif_motor::checkpoint::CheckpointError;
 use motif_motor::device::{Numerics, Precision};
-use motif_motor::error::Error;
 use motif_motor::policy::{
-    Activation, Connection, Feedback, Group, GruConfig, InputLayout, LeakyConfig, LeakyPolicy, NetworkConfig,
-    Policy, RegionsConfig,
+    Activation, Feedback, Group, GruConfig, InputLayout, LeakyConfig, LeakyPolicy, NetworkConfig, Policy,
 };
 use motif_motor::tasks::Task;
 use tch::{Kind, Tensor};
@@ -157,112 +155,6 @@ fn initial_weights_have_the_spread_of_their_kind() {
             "{name}"
         );
     }
-}
-
-#[test]
-fn in_a_constrained_network_every_region_keeps_its_sign() {
-    let policy = leaky(multi(|config| config.constrained = true));
-    for source in ["exc", "inh", "mid"] {
-        let sign = if source == "inh" { -1.0 } else { 1.0 };
-        for destination in ["exc", "inh", "mid"] {
-            let block = policy
-                .network()
-                .recurrent_block(destination, source)
-                .expect("known");
-            assert_eq!(count(&(block * sign).lt(0.0)), 0, "{source} to {destination}");
-        }
-    }
-    let negative_input = policy.effective().input.narrow(1, 20, 8);
-    assert_eq!(count(&negative_input.gt(0.0)), 0);
-    assert!(count(&negative_input.lt(0.0)) > 0);
-}
-
-#[test]
-fn sparsity_is_the_fraction_that_is_removed_from_every_column() {
-    let policy = leaky(three_regions());
-    let block = policy.network().recurrent_block("exc", "exc").expect("known");
-    // ⌈0.3 · 12⌉ of the twelve weights of every source unit.
-    let removed = block.eq(0.0).sum_dim_intlist(0, false, Kind::Int64);
-    assert_eq!(Vec::<i64>::try_from(&removed).expect("a row"), [4; 12]);
-    let columns: std::collections::BTreeSet<Vec<bool>> = (0..12)
-        .map(|column| Vec::<bool>::try_from(block.select(1, column).eq(0.0)).expect("a column"))
-        .collect();
-    assert!(columns.len() > 6, "columns lose different weights");
-    assert_eq!(
-        zeros_from_exc_to_itself(&leaky(multi(|config| config.ignore_masks = true))),
-        0
-    );
-}
-
-fn zeros_from_exc_to_itself(policy: &LeakyPolicy) -> i64 {
-    count(
-        &policy
-            .network()
-            .recurrent_block("exc", "exc")
-            .expect("known")
-            .eq(0.0),
-    )
-}
-
-#[test]
-fn regions_that_are_not_connected_stay_so() {
-    let policy = leaky(three_regions());
-    for (destination, source) in [("mid", "mid"), ("mid", "inh"), ("inh", "mid")] {
-        let block = policy
-            .network()
-            .recurrent_block(destination, source)
-            .expect("known");
-        assert_eq!(count(&block.not_equal(0.0)), 0, "{source} to {destination}");
-    }
-}
-
-#[test]
-fn activity_is_picked_by_region_and_by_parent() {
-    let policy = leaky(three_regions());
-    let activity = Tensor::arange(27, (Kind::Double, tch::Device::Cpu)).reshape([1, 27]);
-    let picked = |name: &str| -> Vec<f64> {
-        let picked = policy.network().activity_of(&activity, name).expect("known");
-        Vec::try_from(picked.reshape([-1])).expect("numbers")
-    };
-    let numbers = |range: std::ops::Range<i32>| range.map(f64::from);
-    assert_eq!(picked("inh"), numbers(12..18).collect::<Vec<_>>());
-    assert_eq!(
-        picked("outer"),
-        numbers(0..12).chain(numbers(18..27)).collect::<Vec<_>>()
-    );
-    let error = policy.network().units_of("outre").expect_err("unknown");
-    assert_eq!(
-        error.to_string(),
-        "region `outre` is unknown: there are exc, inh, mid, outer"
-    );
-}
-
-#[test]
-fn the_initial_weights_get_the_spectral_radius_that_is_asked_for() {
-    for constrained in [false, true] {
-        let policy = leaky(multi(|config| {
-            config.spectral_radius = Some(0.8);
-            config.constrained = constrained;
-        }));
-        let eigenvalues = policy.network().recurrent_matrix().detach().linalg_eigvals();
-        assert!((eigenvalues.abs().max().double_value(&[]) - 0.8).abs() < 1e-9);
-    }
-}
-
-#[test]
-fn units_start_where_their_region_says_and_fire_with_its_base() {
-    let policy = leaky(three_regions());
-    let state = policy.network().prepare().start(2);
-    let of = |tensor: &Tensor, name: &str| {
-        let part = policy.network().activity_of(tensor, name).expect("known");
-        (part.min().double_value(&[]), part.max().double_value(&[]))
-    };
-    assert_eq!(of(&state.x, "exc"), (0.5, 0.5));
-    assert_eq!(of(&state.x, "mid"), (0.0, 0.0));
-    assert_eq!(of(&state.h, "exc"), (0.0, 0.0));
-    let base = policy.effective().base_firing;
-    assert_eq!(of(&base, "mid"), (0.2, 0.2));
-    assert_eq!(of(&base, "exc"), (0.1, 0.1));
 }
 
 #[test]
@@ -448,73 +340,4 @@ fn all_weights_of_all_kinds_act_in_closed_loop() {
         assert_eq!(count(&hidden.get(0).not_equal(0.0)), 0);
         assert!(count(&hidden.get(-1).not_equal(0.0)) > 0);
     }
-}
-
-#[test]
-fn impossible_regions_are_refused_and_named() {
-    type Change = dyn Fn(&mut RegionsConfig);
-    let refused = |change: &Change| {
-        let mut config = three_regions();
-        change(config.regions.as_mut().expect("regions"));
-        match NetworkConfig::Leaky(config).validate() {
-            Err(Error::InvalidConfig { field, problem }) => format!("{field}: {problem}"),
-            other => panic!("{other:?}"),
-        }
-    };
-    let cases: [(&Change, &str); 9] = [
-        (
-            &|r| r.recurrent_connections[1].dst = "ihn".to_owned(),
-            "network.regions.recurrent_connections: dst `ihn` is unknown: the regions are exc, inh, mid",
-        ),
-        (
-            &|r| r.input_connections[0].src = "exc".to_owned(),
-            "network.regions.input_connections: src `exc` is unknown: the regions are ctx, drv",
-        ),
-        (
-            &|r| r.recurrent[1].name = "exc".to_owned(),
-            "network.regions.recurrent: `exc` names 2 regions",
-        ),
-        (
-            &|r| r.recurrent[1].name = "a b".to_owned(),
-            "network.regions.recurrent: `a b` must be 1 to 64 letters, digits, - or _",
-        ),
-        (
-            &|r| r.recurrent_connections[0].sparsity = 1.5,
-            "network.regions.recurrent_connections: exc_exc must have a sparsity of 0 to 1",
-        ),
-        (
-            &|r| r.recurrent_connections.push(Connection::new("exc", "exc", 0.0)),
-            "network.regions.recurrent_connections: exc_exc is there twice",
-        ),
-        (
-            &|r| r.recurrent[0].units = 11,
-            "network.hidden: is 27, but the regions have 26 units",
-        ),
-        (
-            &|r| r.inputs[0].units = 19,
-            "network.regions.inputs: have 27 units, but an observation has 28",
-        ),
-        (
-            &|r| r.recurrent[2].parent = Some("inh".to_owned()),
-            "network.regions.recurrent: `mid` has the parent `inh`, which is a region's name",
-        ),
-    ];
-    for (change, expected) in cases {
-        assert_eq!(refused(change), expected);
-    }
-    let chain = multi(|config| {
-        config.spectral_radius = Some(1.0);
-        let regions = config.regions.as_mut().expect("regions");
-        regions.recurrent_connections = vec![
-            Connection::new("exc", "inh", 0.0),
-            Connection::new("inh", "mid", 0.0),
-        ];
-    });
-    assert!(matches!(
-        NetworkConfig::Leaky(chain).validate(),
-        Err(Error::InvalidConfig {
-            field: "network.spectral_radius",
-            ..
-        })
-    ));
 }

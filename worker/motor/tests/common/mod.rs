@@ -4,7 +4,7 @@
 #![allow(dead_code, clippy::cast_possible_wrap)]
 
 use motif_motor::arm::Effector;
-use motif_motor::device::Numerics;
+use motif_motor::device::{Numerics, set_intra_op_threads};
 use motif_motor::engine::{NoiseSource, Recording, Rollout, roll_out};
 use motif_motor::environment::Episode;
 use motif_motor::host_tensor::{HostTensor, TensorTable};
@@ -88,6 +88,7 @@ pub(crate) fn rolled_out(policy: &Policy, episode: &Episode, numerics: Numerics)
 
 /// The network after some batches on the first ten steps of a task, with noise and its position error as the loss.
 pub(crate) fn train(policy: Policy, task: Task, batches: u64) -> Policy {
+    set_intra_op_threads(1);
     let numerics = policy.numerics();
     let whole = short_episode(task, numerics);
     let episode = Episode {
