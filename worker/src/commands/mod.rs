@@ -3,4 +3,5 @@
 pub mod bench;
 pub mod golden;
 pub mod run;
+pub mod stitch;
 pub mod train;
