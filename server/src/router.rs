@@ -108,6 +108,7 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(runs::show))
         .routes(routes!(runs::cancel))
         .routes(routes!(metrics::curves))
+        .routes(routes!(metrics::curves_of_runs))
         .routes(routes!(checkpoints::list))
         .routes(routes!(presets::list))
         .routes(routes!(workers::list))

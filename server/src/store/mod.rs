@@ -2,7 +2,7 @@
 //!
 //! - [`experiments`], [`runs`]: what was asked for and how it stands
 //! - [`queue`]: the claim; [`attempts`]: leases, heartbeats and ends
-//! - [`series`] and `rewind`: curves; [`events`]: what streams tell; [`checkpoints`]: what the artifact store holds
+//! - [`journal`], [`settle`] and `rewind`: curves as they are written; [`series`]: as they are read; [`events`]: what streams tell; [`checkpoints`]: what the artifact store holds
 //! - [`workers`]: who works
 //!
 //! Whoever changes a run locks its row first, then reads the attempt: so every change of a run has its place in
@@ -12,10 +12,12 @@ pub mod attempts;
 pub mod checkpoints;
 pub mod events;
 pub mod experiments;
+pub mod journal;
 pub mod queue;
 mod rewind;
 pub mod runs;
 pub mod series;
+pub mod settle;
 pub mod workers;
 
 use serde::Deserialize;
