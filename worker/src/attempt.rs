@@ -118,7 +118,7 @@ async fn execute(shared: &Shared, claim: &Claim, stop: &Stop, outbox: &Arc<Outbo
             let train = || {
                 let mut training = engine.open(&spec, resume.as_deref())?;
                 drop(resume);
-                let mut reporter = Reporter::new(outbox, spec.network.activation);
+                let mut reporter = Reporter::new(outbox, &spec);
                 drive(training.as_mut(), &stop, &mut reporter)
             };
             let ended = catch_unwind(AssertUnwindSafe(train))

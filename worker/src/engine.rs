@@ -67,7 +67,10 @@ impl Motor {
 
 impl Engine for Motor {
     fn open(&self, spec: &ExperimentSpec, resume: Option<&[u8]>) -> Result<Box<dyn Training>, Failure> {
-        let config = training_config(spec);
+        let config = training_config(spec).map_err(|error| Failure {
+            class: FailureClass::BadSpec,
+            message: error.to_string(),
+        })?;
         let trainer = match resume {
             None => Trainer::new(config, self.numerics),
             Some(bytes) => Checkpoint::from_bytes(bytes)
@@ -206,6 +209,7 @@ mod tests {
         let spec = |hidden: u32| {
             ExperimentSpec::resolve(
                 &json!({ "network": { "hidden": hidden }, "training": { "batch_size": 2 } }),
+                None,
             )
             .expect("a valid spec")
         };

@@ -19,6 +19,7 @@ use motif_motor::evaluation::Evaluation;
 use motif_motor::training::BatchReport;
 use motif_proto::run::CheckpointKind;
 use motif_proto::spec::ExperimentSpec;
+use motif_proto::spec::network::NetworkSpec;
 use motif_proto::spec::read::Choice;
 use serde_json::{Value, json};
 
@@ -125,9 +126,10 @@ impl Folder {
         checkpoint: Option<&Checkpoint>,
     ) -> Result<(), FolderError> {
         let batches = checkpoint.map_or(0, |state| state.next_batch);
+        let save_every = spec.training.as_ref().map_or(1, |training| training.save_every);
         let evaluations = checkpoint
             .and_then(|state| state.evaluated)
-            .map_or(0, |batch| evaluations_through(batch, spec.training.save_every));
+            .map_or(0, |batch| evaluations_through(batch, save_every));
         keep_lines(&mut self.losses, batches, &self.path.join(LOSSES))?;
         keep_lines(&mut self.test_losses, evaluations, &self.path.join(TEST_LOSSES))
     }
@@ -200,27 +202,32 @@ fn require_same_spec(path: &Path, spec: &ExperimentSpec) -> Result<(), FolderErr
 
 /// The family's names for what a spec asks for, and the spec itself.
 fn hyperparameters(spec: &ExperimentSpec) -> Value {
-    let (network, training) = (&spec.network, &spec.training);
-    json!({
-        "network": network.kind.name(),
+    let network = &spec.network;
+    let mut family = json!({
+        "network": network.kind().name(),
         "inp_size": 28,
-        "hid_size": network.hidden,
-        "activation": network.activation.name(),
-        "noise_level_act": network.noise_hidden,
-        "noise_level_inp": network.noise_input,
-        "constrained": false,
-        "dt": network.dt_ms,
-        "t_const": network.time_constant_ms,
-        "lr": training.learning_rate,
-        "batch_size": training.batch_size,
-        "epochs": training.batches,
-        "save_iter": training.save_every,
-        "l1_rate": training.losses.rate,
-        "l1_weight": training.losses.weight,
-        "l1_muscle_act": training.losses.muscle,
-        "simple_dynamics_weight": training.losses.dynamics,
+        "hid_size": network.hidden(),
         "spec": spec,
-    })
+    });
+    if let NetworkSpec::Rnn(rnn) = network {
+        family["activation"] = json!(rnn.activation);
+        family["noise_level_act"] = json!(rnn.noise_hidden);
+        family["noise_level_inp"] = json!(rnn.noise_input);
+        family["constrained"] = json!(rnn.constrained);
+        family["dt"] = json!(rnn.dt_ms);
+        family["t_const"] = json!(rnn.time_constant_ms);
+    }
+    if let Some(training) = &spec.training {
+        family["lr"] = json!(training.learning_rate);
+        family["batch_size"] = json!(training.batch_size);
+        family["epochs"] = json!(training.batches);
+        family["save_iter"] = json!(training.save_every);
+        family["l1_rate"] = json!(training.losses.rate);
+        family["l1_weight"] = json!(training.losses.weight);
+        family["l1_muscle_act"] = json!(training.losses.muscle);
+        family["simple_dynamics_weight"] = json!(training.losses.dynamics);
+    }
+    family
 }
 
 fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FolderError {
@@ -318,7 +325,8 @@ mod tests {
     }
 
     fn spec(seed: u64) -> ExperimentSpec {
-        ExperimentSpec::resolve(&json!({ "seed": seed, "network": { "hidden": 4 } })).expect("a valid spec")
+        ExperimentSpec::resolve(&json!({ "seed": seed, "network": { "hidden": 4 } }), None)
+            .expect("a valid spec")
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use motif_motor::evaluation::Evaluation;
 use motif_motor::training::BatchReport;
 use motif_proto::metrics::series;
-use motif_proto::spec::network::Activation;
+use motif_proto::spec::ExperimentSpec;
 
 use crate::driver::{Recorder, State};
 use crate::outbox::{Closed, Outbox, Point};
@@ -18,12 +18,12 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// A recorder for a network with the given activation, on which depends which losses there are.
+    /// A recorder for an experiment, on which depends which losses there are.
     #[must_use]
-    pub fn new(outbox: Arc<Outbox>, activation: Activation) -> Self {
+    pub fn new(outbox: Arc<Outbox>, spec: &ExperimentSpec) -> Self {
         Self {
             outbox,
-            dynamics: activation.has_dynamics_loss(),
+            dynamics: spec.network.has_dynamics_loss(),
         }
     }
 }

@@ -156,7 +156,7 @@ const LINE_EVERY: usize = 100;
 
 impl Telling {
     fn begin(json: bool, spec: &ExperimentSpec, first_batch: u64) -> Self {
-        let total = spec.training.batches;
+        let total = spec.training.as_ref().map_or(0, |training| training.batches);
         if json {
             println!(
                 "{}",
