@@ -85,6 +85,12 @@ pub trait Recorder {
     /// # Errors
     /// When it cannot be recorded.
     fn checkpoint(&mut self, state: State) -> Result<(), Self::Error>;
+
+    /// A file to keep beside the checkpoints; a later one of the same name replaces it.
+    ///
+    /// # Errors
+    /// When it cannot be recorded.
+    fn artifact(&mut self, name: &str, bytes: &[u8]) -> Result<(), Self::Error>;
 }
 
 /// How a training ended.

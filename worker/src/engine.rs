@@ -17,11 +17,17 @@ use crate::spec::training_config;
 
 /// Builds trainings. Shared by all slots.
 pub trait Engine: Send + Sync {
-    /// A training at its beginning, or where a checkpoint left off. It belongs to the thread that called.
+    /// A training at its beginning, or where a checkpoint left off. `base` is the checkpoint that the spec starts
+    /// from, where it names one. The training belongs to the thread that called.
     ///
     /// # Errors
-    /// When the spec cannot be carried out or the checkpoint does not fit.
-    fn open(&self, spec: &ExperimentSpec, resume: Option<&[u8]>) -> Result<Box<dyn Training>, Failure>;
+    /// When the spec cannot be carried out or a checkpoint does not fit.
+    fn open(
+        &self,
+        spec: &ExperimentSpec,
+        base: Option<&[u8]>,
+        resume: Option<&[u8]>,
+    ) -> Result<Box<dyn Training>, Failure>;
 }
 
 /// One run's training. All calls block.
@@ -66,7 +72,12 @@ impl Motor {
 }
 
 impl Engine for Motor {
-    fn open(&self, spec: &ExperimentSpec, resume: Option<&[u8]>) -> Result<Box<dyn Training>, Failure> {
+    fn open(
+        &self,
+        spec: &ExperimentSpec,
+        _base: Option<&[u8]>,
+        resume: Option<&[u8]>,
+    ) -> Result<Box<dyn Training>, Failure> {
         let config = training_config(spec).map_err(|error| Failure {
             class: FailureClass::BadSpec,
             message: error.to_string(),
@@ -215,16 +226,16 @@ mod tests {
         };
         let engine = Motor::new(Device::Cpu).expect("a processor");
         let bytes = engine
-            .open(&spec(4), None)
+            .open(&spec(4), None, None)
             .and_then(|training| training.checkpoint())
             .expect("a checkpoint");
-        let refused = engine.open(&spec(5), Some(&bytes)).err().expect("refused");
+        let refused = engine.open(&spec(5), None, Some(&bytes)).err().expect("refused");
         assert!(
             refused.message.contains("another `network`"),
             "{}",
             refused.message
         );
-        assert!(engine.open(&spec(4), Some(&bytes[..100])).is_err());
+        assert!(engine.open(&spec(4), None, Some(&bytes[..100])).is_err());
     }
 
     #[test]

@@ -164,6 +164,10 @@ impl Recorder for Folder {
         }
         write_whole(&self.path.join(checkpoint_file(state.kind)), &state.bytes)
     }
+
+    fn artifact(&mut self, name: &str, bytes: &[u8]) -> Result<(), FolderError> {
+        write_whole(&self.path.join(name), bytes)
+    }
 }
 
 /// How many evaluations there were up to and with that of a batch: one every `save_every` batches from batch 0

@@ -71,4 +71,8 @@ impl Recorder for Reporter {
     fn checkpoint(&mut self, state: State) -> Result<(), Closed> {
         self.outbox.checkpoint(&state)
     }
+
+    fn artifact(&mut self, name: &str, bytes: &[u8]) -> Result<(), Closed> {
+        self.outbox.artifact(name, bytes)
+    }
 }

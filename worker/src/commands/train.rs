@@ -58,7 +58,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     // libtorch reports from within an operation by panicking; it becomes one sentence below.
     std::panic::set_hook(Box::new(|_| {}));
     let trained = catch_unwind(AssertUnwindSafe(|| {
-        let mut training = engine.open(&spec, checkpoint.as_deref())?;
+        let mut training = engine.open(&spec, None, checkpoint.as_deref())?;
         let telling = Telling::begin(arguments.json, &spec, training.next_batch());
         let mut recorder = Recording { folder, telling };
         let ended = drive(training.as_mut(), &stop, &mut recorder)?;
@@ -138,6 +138,10 @@ impl Recorder for Recording {
 
     fn checkpoint(&mut self, state: State) -> Result<(), FolderError> {
         self.folder.checkpoint(state)
+    }
+
+    fn artifact(&mut self, name: &str, bytes: &[u8]) -> Result<(), FolderError> {
+        self.folder.artifact(name, bytes)
     }
 }
 

@@ -24,8 +24,13 @@ pub(crate) struct Pretend {
 }
 
 impl Engine for Pretend {
-    fn open(&self, spec: &ExperimentSpec, resume: Option<&[u8]>) -> Result<Box<dyn Training>, Failure> {
-        let (next_batch, evaluated) = resume.map_or((0, None), |bytes| {
+    fn open(
+        &self,
+        spec: &ExperimentSpec,
+        base: Option<&[u8]>,
+        resume: Option<&[u8]>,
+    ) -> Result<Box<dyn Training>, Failure> {
+        let (next_batch, evaluated) = resume.or(base).map_or((0, None), |bytes| {
             serde_json::from_slice(bytes).expect("a pretended checkpoint")
         });
         Ok(Box::new(PretendTraining {
