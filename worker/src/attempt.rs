@@ -116,9 +116,9 @@ async fn execute(shared: &Shared, claim: &Claim, stop: &Stop, outbox: &Arc<Outbo
         .spawn(move || {
             let _entered = span.enter();
             let train = || {
-                let mut training = engine.open(&spec, resume.as_deref())?;
+                let mut training = engine.open(&spec, None, resume.as_deref())?;
                 drop(resume);
-                let mut reporter = Reporter::new(outbox, spec.network.activation);
+                let mut reporter = Reporter::new(outbox, &spec);
                 drive(training.as_mut(), &stop, &mut reporter)
             };
             let ended = catch_unwind(AssertUnwindSafe(train))

@@ -34,6 +34,6 @@ pub async fn submit(
     State(store): State<Store>,
     Document(document): Document,
 ) -> Result<(StatusCode, Json<ExperimentAccepted>), ApiError> {
-    let spec = ExperimentSpec::resolve(&document).map_err(ApiError::invalid_spec)?;
+    let spec = ExperimentSpec::resolve(&document, None).map_err(ApiError::invalid_spec)?;
     Ok((StatusCode::CREATED, Json(store.submit_experiment(spec).await?)))
 }

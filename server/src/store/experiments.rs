@@ -50,7 +50,7 @@ impl Store {
         .bind(i32::try_from(spec.resources.slots).unwrap_or(i32::MAX))
         .bind(spec.resources.memory_mb.map(|megabytes| signed(megabytes.saturating_mul(MEGABYTE))))
         .bind(Json(&spec.resources.labels))
-        .bind(signed(spec.training.batches))
+        .bind(signed(spec.training.as_ref().map_or(0, |training| training.batches)))
         .execute(&mut *tx)
         .await?;
         super::events::record_change(&mut tx, run).await?;

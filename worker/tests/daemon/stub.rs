@@ -110,7 +110,7 @@ impl Stub {
             run: RunId::new(),
             attempt,
             token: FencingToken(3),
-            spec: ExperimentSpec::resolve(spec).expect("a valid spec"),
+            spec: ExperimentSpec::resolve(spec, None).expect("a valid spec"),
             resume,
             lease_seconds: 30,
         });
