@@ -49,6 +49,15 @@ impl Learner {
         }
     }
 
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The policy as it is now, without what improved it.
+    pub fn into_policy(self) -> Policy {
+        self.policy
+    }
+
     /// Goes on with an optimizer that has seen `step` updates.
     ///
     /// # Errors

@@ -218,6 +218,12 @@ impl LeakyConfig {
     fn validate_regions(&self, regions: &RegionsConfig) -> Result<(), Error> {
         regions.validate()?;
         let problem = |field, problem| Err(Error::InvalidConfig { field, problem });
+        if self.spectral_radius.is_some() && !regions.has_loop() {
+            return problem(
+                "network.spectral_radius",
+                "cannot be reached: the connections of the regions form no loop".to_owned(),
+            );
+        }
         if self.inputs.new_rules.is_some() {
             return problem(
                 "network.inputs.new_rules",

@@ -2,9 +2,8 @@
 
 use tch::Tensor;
 
-use super::network::RunningUnits;
 use super::parameters::{Group, Initial, Parameters, Slot, refuse_unknown};
-use super::{EffectiveLeaky, LeakyConfig, RegionNetwork, UnitNoise, UnitState};
+use super::{EffectiveLeaky, LeakyConfig, RegionNetwork, RunningUnits, UnitNoise, UnitState};
 use crate::arm::MUSCLES;
 use crate::checkpoint::CheckpointError;
 use crate::device::Numerics;

@@ -2,20 +2,24 @@
 //!
 //! - [`NetworkConfig`], [`RegionsConfig`]: which network, as plain data;
 //! - `parameters`: named tensors, their initial values, which of them are trained;
-//! - `network`: leaky units in regions ([`RegionNetwork`]); `leaky`, `gru`: the policies made of units and outputs.
+//! - `layout`, `network`, `units`: leaky units in regions ([`RegionNetwork`]), their weight blocks, and their steps;
+//! - `leaky`, `gru`: the policies, made of units and outputs; `effective`: their matrices as they act;
+//! - `transfer`, `side_by_side`: networks made from trained ones.
 //!
-//! `docs/policies.md` and `docs/regions.md` have the equations and the names.
+//! `docs/policies.md`, `docs/regions.md` and `docs/transfer.md` have the equations and the names.
 
 mod activation;
 mod config;
 mod effective;
 mod gru;
+mod layout;
 mod leaky;
 mod network;
 mod parameters;
 mod regions;
 mod side_by_side;
 mod transfer;
+mod units;
 
 use tch::Tensor;
 
@@ -26,11 +30,12 @@ pub use self::config::{
 pub use self::effective::{Effective, EffectiveGru, EffectiveLeaky};
 pub use self::gru::{GruPolicy, RunningGru};
 pub use self::leaky::{LeakyPolicy, RunningLeaky};
-pub use self::network::{RegionNetwork, RunningUnits};
+pub use self::network::{RegionNetwork, UnknownRegion};
 pub use self::parameters::Group;
 pub(crate) use self::parameters::checked;
 pub use self::regions::{Connection, InputRegion, RecurrentRegion, RegionsConfig, Sign};
 pub use self::side_by_side::{InputBlocks, SideBySide, SideBySideSequence, StitchError};
+pub use self::units::RunningUnits;
 use crate::checkpoint::CheckpointError;
 use crate::device::Numerics;
 use crate::host_tensor::TensorTable;

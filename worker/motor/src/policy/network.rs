@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use tch::Tensor;
 
-use super::parameters::{Group, Initial, Parameters, Slot};
-use super::regions::{Connection, FIRING, MASK, SIGN};
-use super::{Activation, LeakyConfig, RegionsConfig, Sign, UnitNoise, UnitState};
+use super::layout::{Block, Layout, Matrix};
+use super::parameters::{Parameters, Slot};
+use super::regions::{FIRING, MASK, SIGN};
+use super::{LeakyConfig, RunningUnits, UnitNoise, UnitState};
 use crate::checkpoint::CheckpointError;
 use crate::device::Numerics;
 use crate::host_tensor::TensorTable;
@@ -27,196 +28,6 @@ pub struct RegionNetwork {
     layout: Layout,
     parameters: Parameters,
     numerics: Numerics,
-}
-
-/// Where everything is.
-#[derive(Clone, Debug)]
-pub(super) struct Layout {
-    regions: RegionsConfig,
-    /// What the names of the tensors begin with.
-    prefix: &'static str,
-    blocks: Vec<Block>,
-    /// Columns of the input matrix.
-    inputs: i64,
-}
-
-/// The weights of one connection.
-#[derive(Clone, Debug)]
-struct Block {
-    connection: Connection,
-    matrix: Matrix,
-    rows: Range<i64>,
-    columns: Range<i64>,
-    sign: Sign,
-    trainable: bool,
-    /// Standard deviation of the initial weights.
-    spread: f64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Matrix {
-    Recurrent,
-    Input,
-    /// Listed, but no part of any matrix: the inputs that a transfer has replaced.
-    Unused,
-}
-
-/// The names of the blocks that a transfer puts in place of `input`.
-const NEW_RULES: &str = "input_new_rules";
-const CONDITION: &str = "condition";
-
-impl Layout {
-    pub(super) fn new(config: &LeakyConfig, prefix: &'static str) -> Self {
-        let regions = config.region_structure();
-        let rows = |name: &str| place(name, regions.recurrent.iter().map(|r| (r.name.as_str(), r.units)));
-        let columns = |name: &str| place(name, regions.inputs.iter().map(|r| (r.name.as_str(), r.units)));
-        let recurrent_sign = |name: &str| regions.recurrent.iter().find(|r| r.name == name).map(|r| r.sign);
-        let input_sign = |name: &str| regions.inputs.iter().find(|r| r.name == name).map(|r| r.sign);
-        let (hidden, inputs) = (regions.hidden() as f64, regions.inputs() as f64);
-        let block = |connection: &Connection, matrix, columns: Range<i64>, sign: Option<Sign>, total: f64| {
-            let rows = rows(&connection.dst);
-            let fan = ((rows.end - rows.start) + (columns.end - columns.start)) as f64;
-            let variance = if config.constrained {
-                1.0 / total
-            } else {
-                2.0 / fan
-            };
-            Block {
-                connection: connection.clone(),
-                matrix,
-                rows,
-                columns,
-                sign: sign.unwrap_or_default(),
-                trainable: true,
-                spread: variance.sqrt(),
-            }
-        };
-        let recurrent = regions.recurrent_connections.iter().map(|c| {
-            block(
-                c,
-                Matrix::Recurrent,
-                rows(&c.src),
-                recurrent_sign(&c.src),
-                2.0 * hidden,
-            )
-        });
-        let input = regions.input_connections.iter().map(|c| {
-            block(
-                c,
-                Matrix::Input,
-                columns(&c.src),
-                input_sign(&c.src),
-                hidden + inputs,
-            )
-        });
-        let mut layout = Self {
-            blocks: recurrent.chain(input).collect(),
-            prefix,
-            inputs: regions.inputs() as i64,
-            regions,
-        };
-        if let Some(new_rules) = config.inputs.new_rules {
-            layout.replace_rules(config.inputs.rules as i64, new_rules as i64);
-        }
-        layout
-    }
-
-    /// The single input block makes way for new rule inputs, alone trained, and the rest of its columns.
-    fn replace_rules(&mut self, rules: i64, new_rules: i64) {
-        let conditions = self.inputs - rules;
-        let mut added = Vec::new();
-        for block in &mut self.blocks {
-            block.trainable = false;
-            if block.matrix == Matrix::Input {
-                block.matrix = Matrix::Unused;
-                let hidden = block.rows.end - block.rows.start;
-                let replacement = |name: &str, columns: Range<i64>, trainable| Block {
-                    connection: Connection::new(name, &block.connection.dst, 0.0),
-                    matrix: Matrix::Input,
-                    rows: block.rows.clone(),
-                    spread: (2.0 / (hidden + columns.end - columns.start) as f64).sqrt(),
-                    columns,
-                    sign: block.sign,
-                    trainable,
-                };
-                added.push(replacement(NEW_RULES, 0..new_rules, true));
-                added.push(replacement(CONDITION, new_rules..new_rules + conditions, false));
-            }
-        }
-        self.blocks.extend(added);
-        self.inputs = new_rules + conditions;
-    }
-
-    fn hidden(&self) -> i64 {
-        self.regions.hidden() as i64
-    }
-
-    fn is_transferred(&self) -> bool {
-        self.blocks.iter().any(|block| block.matrix == Matrix::Unused)
-    }
-
-    /// The tensors that the network has, in the order of their registration.
-    pub(super) fn slots(&self, constrained: bool) -> Vec<Slot> {
-        let firing = self
-            .regions
-            .recurrent
-            .iter()
-            .filter(|r| r.learnable_base_firing)
-            .map(|region| Slot {
-                name: format!("{}{}{FIRING}", self.prefix, region.name),
-                shape: vec![region.units as i64],
-                group: Some(Group::BaseFiring),
-                trainable: !self.is_transferred(),
-                initial: Initial::Constant(region.base_firing),
-            });
-        let blocks = self
-            .blocks
-            .iter()
-            .flat_map(|block| block.slots(self.prefix, constrained));
-        firing.chain(blocks).collect()
-    }
-}
-
-impl Block {
-    fn slots(&self, prefix: &str, constrained: bool) -> [Slot; 3] {
-        let rows = self.rows.end - self.rows.start;
-        let slot = |suffix: &str, group, trainable, initial| Slot {
-            name: format!("{prefix}{}{suffix}", self.connection.name()),
-            shape: vec![rows, self.columns.end - self.columns.start],
-            group,
-            trainable,
-            initial,
-        };
-        let group = match self.matrix {
-            Matrix::Recurrent => Group::Recurrent,
-            Matrix::Input | Matrix::Unused => Group::Input,
-        };
-        let spread = self.spread;
-        let weights = if constrained {
-            Initial::HalfNormal { spread }
-        } else {
-            Initial::Normal { spread }
-        };
-        let removed = self.connection.removed(rows as usize);
-        [
-            slot("", Some(group), self.trainable, weights),
-            slot(MASK, None, false, Initial::Mask { removed }),
-            slot(SIGN, None, false, Initial::Signs(self.sign)),
-        ]
-    }
-}
-
-/// Where a region is among those of its list.
-fn place<'a>(name: &str, regions: impl Iterator<Item = (&'a str, usize)>) -> Range<i64> {
-    let mut start = 0;
-    for (region, units) in regions {
-        let end = start + units as i64;
-        if region == name {
-            return start..end;
-        }
-        start = end;
-    }
-    start..start
 }
 
 impl RegionNetwork {
@@ -369,34 +180,7 @@ impl RegionNetwork {
             part("") * part(MASK)
         }
     }
-}
 
-/// Tensors joined along a dimension; a single one as it is.
-fn joined(mut parts: Vec<Tensor>, dimension: i64) -> Tensor {
-    if parts.len() == 1 {
-        parts.swap_remove(0)
-    } else {
-        Tensor::cat(&parts, dimension)
-    }
-}
-
-/// [`RegionNetwork`] with transposed effective matrices, ready for many steps.
-#[derive(Debug)]
-pub struct RunningUnits {
-    activation: Activation,
-    alpha: f64,
-    hidden_noise: f64,
-    input_noise: f64,
-    /// Wᵀ.
-    recurrent: Tensor,
-    /// Uᵀ.
-    input: Tensor,
-    base_firing: Tensor,
-    /// x at the start, `[hidden]`.
-    initial_x: Tensor,
-}
-
-impl RegionNetwork {
     /// The network made ready to be called many times with its present weights.
     pub fn prepare(&self) -> RunningUnits {
         let alpha = self.config.alpha();
@@ -445,62 +229,81 @@ impl RegionNetwork {
         }
         (Tensor::stack(&x, 0), Tensor::stack(&h, 0))
     }
+
+    /// Where the units of a region are, or those of every region with the given parent, in order.
+    ///
+    /// # Errors
+    /// [`UnknownRegion`] with the names there are.
+    pub fn units_of(&self, name: &str) -> Result<Vec<Range<i64>>, UnknownRegion> {
+        let mut units = Vec::new();
+        let mut start = 0;
+        for region in &self.layout.regions.recurrent {
+            let end = start + region.units as i64;
+            if region.name == name || region.parent.as_deref() == Some(name) {
+                units.push(start..end);
+            }
+            start = end;
+        }
+        if units.is_empty() {
+            return Err(UnknownRegion {
+                name: name.to_owned(),
+                known: self.names(),
+            });
+        }
+        Ok(units)
+    }
+
+    /// The part of an activity `[…, hidden]` that belongs to a region, or to the regions of a parent.
+    ///
+    /// # Errors
+    /// [`UnknownRegion`].
+    pub fn activity_of(&self, activity: &Tensor, name: &str) -> Result<Tensor, UnknownRegion> {
+        Ok(picked(activity, -1, &self.units_of(name)?))
+    }
+
+    /// The part of W that leads from one region or parent to another.
+    ///
+    /// # Errors
+    /// [`UnknownRegion`].
+    pub fn recurrent_block(&self, dst: &str, src: &str) -> Result<Tensor, UnknownRegion> {
+        let rows = picked(&self.recurrent_matrix(), 0, &self.units_of(dst)?);
+        Ok(picked(&rows, 1, &self.units_of(src)?))
+    }
+
+    /// Names that can be picked: regions, then parents.
+    fn names(&self) -> Vec<String> {
+        let regions = &self.layout.regions.recurrent;
+        let mut names: Vec<String> = regions.iter().map(|region| region.name.clone()).collect();
+        for parent in regions.iter().filter_map(|region| region.parent.as_ref()) {
+            if !names.contains(parent) {
+                names.push(parent.clone());
+            }
+        }
+        names
+    }
 }
 
-impl RunningUnits {
-    /// x as the regions begin and h = 0, `[rows, hidden]`. h starts at 0 also where f(x) is not.
-    pub fn start(&self, rows: i64) -> UnitState {
-        let x = self.initial_x.repeat([rows, 1]);
-        UnitState { h: x.zeros_like(), x }
-    }
+/// No region and no parent has this name.
+#[derive(Debug, thiserror::Error)]
+#[error("region `{name}` is unknown: there are {}", known.join(", "))]
+pub struct UnknownRegion {
+    pub name: String,
+    pub known: Vec<String>,
+}
 
-    /// U (u + ξ_u) + b + ξ_h.
-    ///
-    /// Shapes: `input` `[step, batch, input]`; returns `[step, batch, hidden]`.
-    pub fn drive(&self, input: &Tensor, noise: Option<&UnitNoise>) -> Tensor {
-        let size = input.size();
-        let rows = |tensor: &Tensor| tensor.reshape([size[0] * size[1], -1]);
-        let drive = match noise {
-            None => self.base_firing.addmm(&rows(input), &self.input),
-            Some(noise) => {
-                let input = input + &noise.input * self.input_noise;
-                let hidden = &noise.hidden * self.hidden_noise + &self.base_firing;
-                rows(&hidden).addmm(&rows(&input), &self.input)
-            }
-        };
-        drive.reshape([size[0], size[1], -1])
-    }
+/// Stretches of a tensor, joined.
+fn picked(tensor: &Tensor, dimension: i64, stretches: &[Range<i64>]) -> Tensor {
+    let parts = stretches
+        .iter()
+        .map(|stretch| tensor.narrow(dimension, stretch.start, stretch.end - stretch.start));
+    joined(parts.collect(), dimension)
+}
 
-    /// One step, with everything that enters the units from outside in `drive`, `[batch, hidden]`.
-    pub fn step(&self, old: &UnitState, drive: &Tensor) -> UnitState {
-        self.settle(old, &drive.addmm(&old.h, &self.recurrent))
-    }
-
-    /// One step with the last columns of the input matrix fed apart from `drive`: `feedback` `[batch, 14]`, with
-    /// `weights` from [`last_inputs`](Self::last_inputs).
-    pub(super) fn step_with(
-        &self,
-        old: &UnitState,
-        drive: &Tensor,
-        feedback: &Tensor,
-        weights: &Tensor,
-    ) -> UnitState {
-        self.settle(
-            old,
-            &drive.addmm(&old.h, &self.recurrent).addmm(feedback, weights),
-        )
-    }
-
-    fn settle(&self, old: &UnitState, input: &Tensor) -> UnitState {
-        let x = old.x.lerp(input, self.alpha);
-        UnitState {
-            h: self.activation.apply(&x),
-            x,
-        }
-    }
-
-    /// The last `count` columns of U, transposed.
-    pub(super) fn last_inputs(&self, count: i64) -> Tensor {
-        self.input.narrow(0, self.input.size()[0] - count, count)
+/// Tensors joined along a dimension; a single one as it is.
+fn joined(mut parts: Vec<Tensor>, dimension: i64) -> Tensor {
+    if parts.len() == 1 {
+        parts.swap_remove(0)
+    } else {
+        Tensor::cat(&parts, dimension)
     }
 }

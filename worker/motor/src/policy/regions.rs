@@ -131,6 +131,25 @@ impl RegionsConfig {
         self.inputs.iter().map(|region| region.units).sum()
     }
 
+    /// Whether activity can come back to where it was: without that all eigenvalues of W are 0.
+    pub(super) fn has_loop(&self) -> bool {
+        let mut left: BTreeSet<&str> = self.recurrent.iter().map(|region| region.name.as_str()).collect();
+        loop {
+            let reached = |name: &&str| {
+                let into = |c: &&Connection| c.dst == **name && c.sparsity < 1.0;
+                self.recurrent_connections
+                    .iter()
+                    .filter(into)
+                    .any(|c| left.contains(c.src.as_str()))
+            };
+            let still: BTreeSet<&str> = left.iter().filter(|name| reached(name)).copied().collect();
+            if still.len() == left.len() {
+                return !left.is_empty();
+            }
+            left = still;
+        }
+    }
+
     /// # Errors
     /// [`Error::InvalidConfig`] that names the list and, for connections, the regions there are.
     pub fn validate(&self) -> Result<(), Error> {
@@ -156,6 +175,13 @@ impl RegionsConfig {
             let finite = region.base_firing.is_finite() && region.initial_x.is_finite();
             refuse_unless(finite, "network.regions.recurrent", || {
                 format!("`{}` must have finite base_firing and initial_x", region.name)
+            })?;
+            let parent = region.parent.as_deref().unwrap_or("");
+            refuse_unless(!all.contains(&parent), "network.regions.recurrent", || {
+                format!(
+                    "`{}` has the parent `{parent}`, which is a region's name",
+                    region.name
+                )
             })?;
         }
         validate_connections(
@@ -228,17 +254,17 @@ fn refuse_unless(holds: bool, field: &'static str, problem: impl FnOnce() -> Str
     }
 }
 
-/// Names become parts of tensor names: letters, digits and underscores, each only once.
+/// Names become parts of tensor names: letters, digits, - and _, each only once.
 fn validate_names(field: &'static str, names: &[&str], all: &[&str]) -> Result<(), Error> {
     refuse_unless((1..=MAX_REGIONS).contains(&names.len()), field, || {
         format!("must be 1 to {MAX_REGIONS} regions")
     })?;
     for name in names {
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         refuse_unless(
             (1..=64).contains(&name.len()) && name.chars().all(plain),
             field,
-            || format!("`{name}` must be 1 to 64 letters, digits or underscores"),
+            || format!("`{name}` must be 1 to 64 letters, digits, - or _"),
         )?;
         let times = all.iter().filter(|other| *other == name).count();
         refuse_unless(times == 1, field, || format!("`{name}` names {times} regions"))?;
