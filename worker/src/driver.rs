@@ -87,7 +87,7 @@ pub trait Recorder {
     /// When it cannot be recorded.
     fn checkpoint(&mut self, state: State) -> Result<(), Self::Error>;
 
-    /// A file that is the run's result.
+    /// A file to keep beside the checkpoints; a later one of the same name replaces it.
     ///
     /// # Errors
     /// When it cannot be recorded.

@@ -75,8 +75,7 @@ impl Recorder for Reporter {
         self.outbox.checkpoint(&state)
     }
 
-    /// The scores are told as series.
-    fn artifact(&mut self, _name: &str, _bytes: &[u8]) -> Result<(), Closed> {
-        Ok(())
+    fn artifact(&mut self, name: &str, bytes: &[u8]) -> Result<(), Closed> {
+        self.outbox.artifact(name, bytes)
     }
 }

@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 
 use motif_motor::evaluation::{ConditionScore, Evaluation};
+use motif_proto::artifact::{EVALUATION_CSV, EVALUATION_JSON};
 use serde_json::json;
 
 /// A file's name and its bytes.
@@ -15,8 +16,8 @@ pub type NamedFile = (&'static str, Vec<u8>);
 #[must_use]
 pub fn files(evaluation: &Evaluation) -> [NamedFile; 2] {
     [
-        ("evaluation.json", to_json(evaluation).into_bytes()),
-        ("evaluation.csv", to_csv(evaluation).into_bytes()),
+        (EVALUATION_JSON, to_json(evaluation).into_bytes()),
+        (EVALUATION_CSV, to_csv(evaluation).into_bytes()),
     ]
 }
 

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::compatibility::CompatibilitySpec;
 use super::evaluation::EvaluationSpec;
 use super::network::NetworkSpec;
+use super::task::TaskName;
 use super::training::TrainingSpec;
 use super::{ExperimentKind, ExperimentSpec, layers};
 use crate::run::CheckpointKind;
@@ -53,6 +54,12 @@ impl Base {
                 compatibility: spec.compatibility,
             }),
         })
+    }
+
+    /// The tasks that it was trained on, where they are known.
+    #[must_use]
+    pub fn tasks(&self) -> Option<&[TaskName]> {
+        Some(&self.origin.as_ref()?.training.tasks)
     }
 
     /// What lies under the preset and the document of an experiment that starts from here.

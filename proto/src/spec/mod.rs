@@ -159,10 +159,9 @@ impl ExperimentSpec {
             .get("kind")
             .and_then(Value::as_str)
             .and_then(ExperimentKind::from_name);
-        // A teacher's network is not the pupil's.
-        let base = base.filter(|_| kind.is_some_and(ExperimentKind::needs_base));
         let layers = match (kind, base) {
-            (Some(kind), Some(base)) if over_preset.is_object() => {
+            // A teacher's network is not the pupil's.
+            (Some(kind), Some(base)) if kind.needs_base() => {
                 layers::lay_over(base.document(kind), &over_preset)
             }
             _ => over_preset,
@@ -187,9 +186,7 @@ impl ExperimentSpec {
         let tags = table.texts("tags", 0..=32, 1..=64);
         let priority = table.signed("priority", -1000..=1000, 0);
         let network = table.table("network", NetworkSpec::read);
-        let known = base
-            .and_then(|base| base.origin.as_ref())
-            .map(|origin| origin.training.tasks.as_slice());
+        let known = base.and_then(Base::tasks);
         let training = if kind == ExperimentKind::Evaluate {
             table.refuse("training", "an evaluation trains nothing");
             None
@@ -257,8 +254,10 @@ impl ExperimentSpec {
             }
             Some(_) => {}
         }
-        if let Some(base) = base {
-            table.add(self.network.misfits(&base.network));
+        match base {
+            Some(base) if self.kind.needs_base() => table.add(self.network.misfits(&base.network)),
+            Some(base) => self.check_teacher(table, base),
+            None => {}
         }
         if self.kind == ExperimentKind::Transfer && self.network.regions().is_some() {
             let (pointer, given) = match base.and_then(|base| base.network.regions()) {
@@ -271,6 +270,27 @@ impl ExperimentSpec {
                 given,
                 detail.to_owned(),
                 "a network of one region, or a gru",
+            );
+        }
+    }
+
+    /// A teacher shows the muscle activity of tasks that it knows.
+    fn check_teacher(&self, table: &mut Table<'_>, teacher: &Base) {
+        let family = |tasks: &[TaskName]| tasks.first().map(|task| task.family());
+        let learnt = self
+            .training
+            .as_ref()
+            .and_then(|training| family(&training.tasks));
+        let shown = teacher.tasks().and_then(family);
+        if let (Some(learnt), Some(shown)) = (learnt, shown)
+            && learnt != shown
+        {
+            let detail = format!("the base shows {}, not {}", shown.describe(), learnt.describe());
+            table.problem_with(
+                "base",
+                json!(self.base),
+                detail,
+                "a run on the same family of tasks",
             );
         }
     }

@@ -111,6 +111,7 @@ impl Choice for Feedback {
     }
 }
 
+// Its kinds are open in the OpenAPI schema: closed, each would refuse the field `kind` that stands beside its own.
 /// The policy that controls the arm.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -125,7 +126,6 @@ pub enum NetworkSpec {
 /// A leaky recurrent network, of one region or of many.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct RnnSpec {
     /// Hidden units, 1 to 4096; with `regions` their sum.
     pub hidden: u32,
@@ -156,7 +156,6 @@ pub struct RnnSpec {
 /// A network of gated recurrent units: one layer, no noise.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct GruSpec {
     /// Hidden units, 1 to 4096.
     pub hidden: u32,

@@ -27,10 +27,10 @@ impl Engine for Pretend {
     fn open(
         &self,
         spec: &ExperimentSpec,
-        _base: Option<&[u8]>,
+        base: Option<&[u8]>,
         resume: Option<&[u8]>,
     ) -> Result<Box<dyn Training>, Failure> {
-        let (next_batch, evaluated) = resume.map_or((0, None), |bytes| {
+        let (next_batch, evaluated) = resume.or(base).map_or((0, None), |bytes| {
             serde_json::from_slice(bytes).expect("a pretended checkpoint")
         });
         Ok(Box::new(PretendTraining {
