@@ -32,7 +32,7 @@ pub enum BaseError {
         folder: PathBuf,
         checkpoint: &'static str,
     },
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}")]
     Read {
         path: PathBuf,
         #[source]
@@ -40,7 +40,7 @@ pub enum BaseError {
     },
     #[error("{path} cannot be used as a base: {problem}")]
     Checkpoint { path: PathBuf, problem: String },
-    #[error("{path} cannot be used as a base: {source}")]
+    #[error("{path} cannot be used as a base")]
     Import {
         path: PathBuf,
         #[source]

@@ -17,7 +17,7 @@ const MAX_SPEC_BYTES: u64 = 1 << 20;
 /// Why a file is not a spec.
 #[derive(Debug, thiserror::Error)]
 pub enum SpecError {
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}")]
     Read {
         path: PathBuf,
         #[source]

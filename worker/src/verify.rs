@@ -50,7 +50,7 @@ pub struct Difference {
 pub enum VerifyError {
     #[error("{0} holds no hp.json of Motif: it is no run's folder")]
     NoRun(PathBuf),
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}")]
     Read {
         path: PathBuf,
         #[source]

@@ -37,7 +37,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         .as_ref()
         .map(|name| json!({ "activation": name }));
     let checkpoint = pth::import(&bytes, path, hints.as_ref()).map_err(|error| match error {
-        pth::ImportError::Activation => anyhow::anyhow!("{error}: --activation softplus, relu, tanh, …"),
+        pth::ImportError::Activation => {
+            anyhow::anyhow!("no hp.json beside it says which activation function its units have: give --activation")
+        }
         error => error.into(),
     });
     let checkpoint = checkpoint.with_context(cannot)?;
