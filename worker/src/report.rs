@@ -35,7 +35,10 @@ impl Recorder for Reporter {
         let losses = &report.losses;
         let mut values = vec![
             (series::LOSS_TOTAL, losses.total),
-            (series::LOSS_POSITION, losses.position),
+            match losses.imitation {
+                Some(imitation) => (series::LOSS_IMITATION, imitation),
+                None => (series::LOSS_POSITION, losses.position),
+            },
             (series::LOSS_RATE, losses.rate),
             (series::LOSS_WEIGHT, losses.weight),
             (series::LOSS_MUSCLE, losses.muscle),

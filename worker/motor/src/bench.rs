@@ -10,7 +10,7 @@ use crate::engine::{Engine, NoiseSource};
 use crate::environment::Episode;
 use crate::error::Error;
 use crate::learner::{Learner, NotFinite};
-use crate::policy::{Activation, LeakyPolicy, NetworkConfig};
+use crate::policy::{Activation, NetworkConfig, Policy};
 use crate::random::{Purpose, Stream};
 use crate::tasks::{HOLD_STEPS, Mode, STABLE_STEPS, Task, Trial, TrialConditions};
 
@@ -90,8 +90,7 @@ pub fn train(options: &BenchOptions) -> Result<BenchReport, Error> {
     check("n", options.n > 0, "must be at least 1")?;
     let numerics = Numerics::new(options.precision, options.device)?;
     set_intra_op_threads(options.threads);
-    let NetworkConfig::Leaky(network) = config.network.clone();
-    let policy = LeakyPolicy::new(network, config.seed, numerics);
+    let policy = Policy::new(&config.network, config.seed, numerics);
     let mut learner = Learner::new(
         policy,
         config.learning_rate,
@@ -168,6 +167,7 @@ fn half_reach(options: &BenchOptions, batch: u64) -> Trial {
         speed: 0,
         delay_steps: DELAY,
         directions,
+        backward_directions: None,
     };
     Trial::with_movement(conditions, options.steps - RESTING_STEPS)
         .unwrap_or_else(|error| unreachable!("directions are drawn from those there are: {error}"))

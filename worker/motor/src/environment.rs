@@ -4,29 +4,54 @@ use tch::Tensor;
 
 use crate::arm::ArmState;
 use crate::device::Numerics;
-use crate::tasks::{Task, Trial};
+use crate::tasks::{Family, Trial};
 
 /// Layout of an observation: what is known before the episode, then what the arm feeds back.
 ///
-/// | index | content |
+/// | index, n rules | content |
 /// |---|---|
-/// | 0–9 | rule, one-hot, from the first step on |
-/// | 10 | speed scalar |
-/// | 11 | go cue |
-/// | 12–13 | visual target, m |
-/// | 14–15 | fingertip, m |
-/// | 16–21 | fibre lengths in optimal lengths |
-/// | 22–27 | fibre speeds over 1.5 m/s |
-#[derive(Clone, Copy, Debug)]
+/// | 0 … n − 1 | rule, one-hot, from the first step on |
+/// | n | speed scalar |
+/// | n + 1 | go cue |
+/// | n + 2, n + 3 | visual target, m |
+/// | n + 4, n + 5 | fingertip, m |
+/// | n + 6 … n + 11 | fibre lengths in optimal lengths |
+/// | n + 12 … n + 17 | fibre speeds over 1.5 m/s |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObservationLayout {
+    /// Numbers known beforehand: rules, speed, cue, target.
     pub known: i64,
+    /// Numbers that the arm feeds back.
     pub feedback: i64,
 }
 
+/// Speed scalar, go cue, target x and y.
+const CUES: usize = 4;
+
+/// What the ten base tasks show.
 pub const OBSERVATIONS: ObservationLayout = ObservationLayout {
     known: 14,
     feedback: 14,
 };
+
+impl ObservationLayout {
+    /// What the tasks of a family show: 28 numbers, or 38.
+    pub fn of(family: Family) -> Self {
+        Self {
+            known: (family.rules() + CUES) as i64,
+            feedback: OBSERVATIONS.feedback,
+        }
+    }
+
+    pub fn width(self) -> i64 {
+        self.known + self.feedback
+    }
+
+    /// Width of the rule input.
+    pub fn rules(self) -> i64 {
+        self.known - CUES as i64
+    }
+}
 
 /// The arm's part of the observation, `[batch, 14]`.
 pub fn feedback(arm: &ArmState) -> Tensor {
@@ -41,7 +66,8 @@ pub fn feedback(arm: &ArmState) -> Tensor {
 /// Rows of shorter trials are padded with their last values; their sequences count up to their own `steps`.
 #[derive(Debug)]
 pub struct Episode {
-    /// `[T + 1, batch, 28]`: observation at reset and after each step, 0 where the arm's feedback will be.
+    pub layout: ObservationLayout,
+    /// `[T + 1, batch, observation]`: observation at reset and after each step, 0 where the arm's feedback will be.
     pub known: Tensor,
     /// `[T + 1, batch, 2]`, metres.
     pub goal: Tensor,
@@ -50,14 +76,21 @@ pub struct Episode {
 }
 
 impl Episode {
-    /// All rows of all trials, in order.
+    /// All rows of all trials, in order. The trials' tasks are of one family.
     pub fn new(trials: &[Trial], numerics: Numerics) -> Self {
+        let family = |trial: &Trial| trial.conditions.task.family();
+        let layout = ObservationLayout::of(trials.first().map_or(Family::Base, family));
+        debug_assert!(
+            trials
+                .iter()
+                .all(|trial| ObservationLayout::of(family(trial)) == layout)
+        );
         let steps: Vec<usize> = trials
             .iter()
             .flat_map(|trial| vec![trial.steps(); trial.rows()])
             .collect();
         let longest = steps.iter().copied().max().unwrap_or(0);
-        let observation = (OBSERVATIONS.known + OBSERVATIONS.feedback) as usize;
+        let observation = layout.width() as usize;
         let mut known = vec![0.0; (longest + 1) * steps.len() * observation];
         let mut goal = Vec::with_capacity((longest + 1) * steps.len() * 2);
         let mut observations = known.chunks_exact_mut(observation);
@@ -79,6 +112,7 @@ impl Episode {
         }
         let shape = |width: usize| [longest + 1, steps.len(), width].map(|n| n as i64);
         Self {
+            layout,
             known: numerics.tensor(&known, &shape(observation)),
             goal: numerics.tensor(&goal, &shape(2)),
             steps,
@@ -98,9 +132,10 @@ impl Episode {
 
 /// Writes the known part of an observation.
 fn show(trial: &Trial, row: usize, time: usize, observation: &mut [f64]) {
-    const RULES: usize = Task::ALL.len();
-    observation[trial.conditions.task.rule()] = 1.0;
-    observation[RULES] = trial.speed_scalar(time);
-    observation[RULES + 1] = trial.go_cue(time);
-    observation[RULES + 2..RULES + 4].copy_from_slice(&trial.target(row, time));
+    let task = trial.conditions.task;
+    let rules = task.family().rules();
+    observation[task.rule()] = 1.0;
+    observation[rules] = trial.speed_scalar(time);
+    observation[rules + 1] = trial.go_cue(time);
+    observation[rules + 2..rules + CUES].copy_from_slice(&trial.target(row, time));
 }

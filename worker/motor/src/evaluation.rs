@@ -1,18 +1,21 @@
-//! Evaluation: every task, test speed and direction, without gradient.
+//! Evaluation: tasks at speeds, delays and directions, without gradient.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use crate::arm::Effector;
-use crate::config::EvaluationConfig;
-use crate::device::Numerics;
+use crate::checkpoint::Checkpoint;
+use crate::config::{EvaluationConfig, TrainingConfig};
+use crate::device::{Numerics, set_intra_op_threads};
 use crate::engine::{EpisodeRun, NoiseSource, Recording};
 use crate::environment::Episode;
-use crate::policy::LeakyPolicy;
+use crate::error::Error;
+use crate::host_tensor::in_precision;
+use crate::policy::Policy;
 use crate::random::{Purpose, Stream};
-use crate::tasks::{DELAY_STEPS, Mode, Task, Trial, TrialConditions};
+use crate::tasks::{DELAY_STEPS, Task, Trial, TrialConditions};
 
 /// Called during an evaluation with the fraction done, 0 to 1; breaking stops the evaluation.
 pub type Progress<'a> = dyn FnMut(f64) -> ControlFlow<()> + 'a;
@@ -24,24 +27,36 @@ pub struct Evaluation {
     pub batch: u64,
     /// Mean over tasks.
     pub total: f64,
-    /// Mean over speeds, in the order of the configuration's tasks.
+    /// Mean over speeds and delays, in the order of the configuration's tasks.
     pub per_task: Vec<(Task, f64)>,
     pub conditions: Vec<ConditionScore>,
     /// Whether `total` is not above any earlier evaluation's of this run.
     pub is_best: bool,
 }
 
-/// Score of one task at one test speed over all directions.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// Score of one task at one speed and delay over all directions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConditionScore {
     pub task: Task,
     pub speed: usize,
     pub movement_steps: usize,
     pub delay_steps: usize,
+    /// Mean over directions.
     pub position: f64,
+    pub directions: Vec<DirectionScore>,
 }
 
-/// Outcome of one task at one test speed.
+/// Score of one trial.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DirectionScore {
+    pub direction: usize,
+    /// |Δx| + |Δy|, mean over time, metres.
+    pub position: f64,
+    /// Distance of the fingertip from the goal after the last step, metres.
+    pub endpoint: f64,
+}
+
+/// Outcome of one task at one speed and delay.
 #[derive(Clone, Debug)]
 pub struct ConditionOutcome {
     pub score: ConditionScore,
@@ -49,20 +64,23 @@ pub struct ConditionOutcome {
     pub final_fingertips: Vec<[f64; 2]>,
 }
 
-/// Test speeds of every task.
+/// Test speeds of every task: conditions are numbered by them.
 const SPEEDS: usize = 10;
+/// Test directions: a condition's rows are numbered by them.
+const DIRECTIONS: usize = 32;
 
 /// Conditions that run side by side by default. Fixed, because the rounding of products may depend on it.
 pub const CONDITIONS_PER_CHUNK: usize = 10;
 
-/// An evaluation of a policy: every task × test speed × direction, shortest conditions first.
+/// An evaluation of a policy: every task × speed × delay × direction, shortest conditions first.
 ///
-/// Random draws come from streams of their own, keyed by seed, batch and condition: evaluating never changes
-/// training, and a condition's draws do not depend on which others run.
+/// Random draws come from streams of their own, keyed by seed, batch, task, speed and direction: evaluating never
+/// changes training, and a condition's draws do not depend on which others run. Delays of one task and speed share
+/// their noise, so that they compare pairwise.
 #[derive(Debug)]
 pub struct Evaluator<'a> {
     pub effector: &'a Effector,
-    pub policy: &'a LeakyPolicy,
+    pub policy: &'a Policy,
     pub numerics: Numerics,
     pub protocol: EvaluationConfig,
     pub seed: u64,
@@ -75,7 +93,29 @@ pub struct Evaluator<'a> {
 pub struct Interrupted;
 
 impl Evaluator<'_> {
-    /// Outcomes in the order of tasks, then speeds.
+    /// Scores of the policy.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] when `progress` breaks, [`Error::EvaluationDiverged`] when a score is not finite.
+    pub fn evaluate(&self, tasks: &[Task], progress: &mut Progress<'_>) -> Result<Evaluation, Error> {
+        let outcomes = self.run(tasks, progress).map_err(|_| Error::Interrupted)?;
+        let evaluation = Evaluation::new(self.batch, &outcomes);
+        match evaluation
+            .conditions
+            .iter()
+            .find(|score| !score.position.is_finite())
+        {
+            None => Ok(evaluation),
+            Some(spoilt) => Err(Error::EvaluationDiverged {
+                batch: self.batch,
+                task: spoilt.task,
+                speed: spoilt.speed,
+                delay_steps: spoilt.delay_steps,
+            }),
+        }
+    }
+
+    /// Outcomes in the order of tasks, then speeds, then delays.
     ///
     /// # Errors
     /// [`Interrupted`] when `progress` breaks.
@@ -86,7 +126,7 @@ impl Evaluator<'_> {
     ) -> Result<Vec<ConditionOutcome>, Interrupted> {
         let mut trials: Vec<(usize, Trial)> = tasks
             .iter()
-            .flat_map(|&task| (0..SPEEDS).map(move |speed| self.trial(task, speed)))
+            .flat_map(|&task| self.trials(task))
             .enumerate()
             .collect();
         trials.sort_by_key(|(_, trial)| trial.steps());
@@ -105,24 +145,35 @@ impl Evaluator<'_> {
         Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
     }
 
-    fn trial(&self, task: Task, speed: usize) -> Trial {
+    /// The conditions of a task that the protocol asks for.
+    fn trials(&self, task: Task) -> Vec<Trial> {
         let stream = Stream {
             seed: self.seed,
             purpose: Purpose::EvaluationDelay,
             batch: self.batch,
             step: 0,
         };
-        let drawn = || stream.index(condition_number(task, speed) as u32, DELAY_STEPS.len());
-        let delay_steps = DELAY_STEPS[self.protocol.delay.unwrap_or_else(drawn)];
-        let directions = (0..Mode::Test.directions()).collect();
-        let conditions = TrialConditions {
-            task,
-            mode: Mode::Test,
-            speed,
-            delay_steps,
-            directions,
-        };
-        Trial::new(conditions).unwrap_or_else(|error| unreachable!("every task has ten test speeds: {error}"))
+        let mut trials = Vec::new();
+        for speed in self.protocol.speeds() {
+            let drawn = || stream.index(condition_number(task, speed) as u32, DELAY_STEPS.len());
+            let delays = match self.protocol.delays.as_slice() {
+                [] => vec![DELAY_STEPS[drawn()]],
+                asked => asked.to_vec(),
+            };
+            for delay_steps in delays {
+                let conditions = TrialConditions {
+                    task,
+                    mode: self.protocol.mode,
+                    speed,
+                    delay_steps,
+                    directions: self.protocol.directions(),
+                    backward_directions: None,
+                };
+                let trial = Trial::new(conditions);
+                trials.push(trial.unwrap_or_else(|error| unreachable!("a valid protocol: {error}")));
+            }
+        }
+        trials
     }
 
     fn run_chunk(
@@ -149,17 +200,15 @@ impl Evaluator<'_> {
             }
         }
         let fingertip = run.finish().fingertip;
-        let errors = (&fingertip - &episode.goal)
-            .abs()
-            .sum_dim_intlist(-1, false, Kind::Double);
-        let errors = errors.to_device(tch::Device::Cpu);
-        let fingertip = fingertip.to_kind(Kind::Double).to_device(tch::Device::Cpu);
+        let in_double = |tensor: &Tensor| tensor.to_kind(Kind::Double).to_device(tch::Device::Cpu);
+        let missed = in_double(&(&fingertip - &episode.goal));
+        let fingertip = in_double(&fingertip);
         let mut first_row = 0;
         let mut outcomes = Vec::with_capacity(trials.len());
         for trial in trials {
             outcomes.push(outcome(
                 trial,
-                &of_rows(&errors, trial, first_row),
+                &of_rows(&missed, trial, first_row),
                 &of_rows(&fingertip, trial, first_row),
             ));
             first_row += trial.rows();
@@ -168,10 +217,10 @@ impl Evaluator<'_> {
     }
 
     fn noise(&self, trials: &[Trial]) -> NoiseSource {
-        let rows = trials.iter().map(|trial| {
-            let first =
-                condition_number(trial.conditions.task, trial.conditions.speed) * Mode::Test.directions();
-            first..first + trial.rows()
+        let rows = trials.iter().flat_map(|trial| {
+            let first = condition_number(trial.conditions.task, trial.conditions.speed) * DIRECTIONS;
+            stretches(&trial.conditions.directions)
+                .map(move |stretch| first + stretch.start..first + stretch.end)
         });
         NoiseSource {
             seed: self.seed,
@@ -183,16 +232,63 @@ impl Evaluator<'_> {
     }
 }
 
-impl Evaluation {
-    /// Means of the outcomes of complete tasks.
-    pub(crate) fn new(batch: u64, outcomes: &[ConditionOutcome]) -> Self {
-        let conditions: Vec<ConditionScore> = outcomes.iter().map(|outcome| outcome.score).collect();
-        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-        let task_mean = |speeds: &[ConditionScore]| {
-            let positions: Vec<f64> = speeds.iter().map(|score| score.position).collect();
-            (speeds[0].task, mean(&positions))
+/// A network that is evaluated and not trained.
+#[derive(Debug)]
+pub struct Examiner {
+    config: TrainingConfig,
+    numerics: Numerics,
+    effector: Effector,
+    policy: Policy,
+    batch: u64,
+}
+
+impl Examiner {
+    /// The network of a checkpoint, under the evaluation of a configuration. The draws are those of the evaluation
+    /// that would follow the checkpoint's last batch, from the configuration's seed.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`], or [`Error::Checkpoint`] if the checkpoint's tensors do not fit the network.
+    pub fn new(config: TrainingConfig, numerics: Numerics, base: &Checkpoint) -> Result<Self, Error> {
+        config.validate()?;
+        set_intra_op_threads(1);
+        let state = in_precision(&base.state, numerics);
+        Ok(Self {
+            policy: Policy::from_state(&config.network, &state, numerics)?,
+            config,
+            numerics,
+            effector: Effector::new(numerics),
+            batch: base.next_batch.saturating_sub(1),
+        })
+    }
+
+    /// # Errors
+    /// [`Error::Interrupted`] when `progress` breaks, [`Error::EvaluationDiverged`] when a score is not finite.
+    pub fn evaluate(&self, progress: &mut Progress<'_>) -> Result<Evaluation, Error> {
+        let evaluator = Evaluator {
+            effector: &self.effector,
+            policy: &self.policy,
+            numerics: self.numerics,
+            protocol: self.config.evaluation.clone(),
+            seed: self.config.seed,
+            batch: self.batch,
+            conditions_per_chunk: CONDITIONS_PER_CHUNK,
         };
-        let per_task: Vec<(Task, f64)> = conditions.chunks(SPEEDS).map(task_mean).collect();
+        evaluator.evaluate(self.config.evaluated_tasks(), progress)
+    }
+}
+
+impl Evaluation {
+    /// Means of the outcomes, which stand in the order of their tasks.
+    pub(crate) fn new(batch: u64, outcomes: &[ConditionOutcome]) -> Self {
+        let conditions: Vec<ConditionScore> = outcomes.iter().map(|outcome| outcome.score.clone()).collect();
+        let task_mean = |of_task: &[ConditionScore]| {
+            let positions: Vec<f64> = of_task.iter().map(|score| score.position).collect();
+            (of_task[0].task, mean(&positions))
+        };
+        let per_task: Vec<(Task, f64)> = conditions
+            .chunk_by(|one, next| one.task == next.task)
+            .map(task_mean)
+            .collect();
         let task_scores: Vec<f64> = per_task.iter().map(|(_, score)| *score).collect();
         Self {
             batch,
@@ -206,7 +302,7 @@ impl Evaluation {
 
 /// Number of a condition among all, whatever tasks are evaluated.
 fn condition_number(task: Task, speed: usize) -> usize {
-    task.rule() * SPEEDS + speed
+    task.number() * SPEEDS + speed
 }
 
 fn longest(chunk: &[(usize, Trial)]) -> usize {
@@ -220,10 +316,16 @@ fn of_rows(sequence: &Tensor, trial: &Trial, first_row: usize) -> Tensor {
         .narrow(0, 0, trial.steps() as i64 + 1)
 }
 
-fn outcome(trial: &Trial, errors: &Tensor, fingertip: &Tensor) -> ConditionOutcome {
+/// `missed`: fingertip less goal, `fingertip`: both `[T + 1, direction, 2]`, metres.
+fn outcome(trial: &Trial, missed: &Tensor, fingertip: &Tensor) -> ConditionOutcome {
     let last = fingertip.get(-1);
     let final_fingertips =
         (0..trial.rows() as i64).map(|row| [last.double_value(&[row, 0]), last.double_value(&[row, 1])]);
+    let errors = missed.abs().sum_dim_intlist(-1, false, None);
+    let positions = errors.mean_dim(0, false, None);
+    let last_missed = missed.get(-1);
+    let endpoints = last_missed.square().sum_dim_intlist(-1, false, None).sqrt();
+    let directions = trial.conditions.directions.iter().zip(0..);
     let TrialConditions {
         task,
         speed,
@@ -236,9 +338,27 @@ fn outcome(trial: &Trial, errors: &Tensor, fingertip: &Tensor) -> ConditionOutco
         movement_steps: trial.epochs.hold_start - trial.epochs.movement_start,
         delay_steps,
         position: errors.mean(None::<Kind>).double_value(&[]),
+        directions: directions
+            .map(|(&direction, row)| DirectionScore {
+                direction,
+                position: positions.double_value(&[row]),
+                endpoint: endpoints.double_value(&[row]),
+            })
+            .collect(),
     };
     ConditionOutcome {
         score,
         final_fingertips: final_fingertips.collect(),
     }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// Stretches of consecutive numbers.
+fn stretches(numbers: &[usize]) -> impl Iterator<Item = Range<usize>> {
+    numbers
+        .chunk_by(|one, next| one + 1 == *next)
+        .map(|stretch| stretch[0]..stretch[0] + stretch.len())
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView, View};
 use tch::{Kind, Tensor};
 
+use crate::device::Numerics;
+
 /// Numbers of a tensor, row by row, little-endian.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostTensor {
@@ -42,6 +44,31 @@ impl HostTensor {
         let mut bytes = vec![0; tensor.numel() * dtype.bitsize() / 8];
         tensor.copy_data_u8(&mut bytes, tensor.numel());
         Self { dtype, shape, bytes }
+    }
+
+    /// A tensor from its numbers, row by row, little-endian. `None` when they do not fill the shape.
+    pub fn from_bytes(dtype: Dtype, shape: Vec<usize>, bytes: Vec<u8>) -> Option<Self> {
+        let elements = shape.iter().try_fold(1_usize, |all, &n| all.checked_mul(n))?;
+        let fills = elements.checked_mul(dtype.bitsize() / 8) == Some(bytes.len());
+        let understood = matches!(dtype, Dtype::F32 | Dtype::F64 | Dtype::I64);
+        (fills && understood).then_some(Self { dtype, shape, bytes })
+    }
+
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// The numbers, row by row, little-endian.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The same numbers as another kind.
+    pub(crate) fn in_kind(&self, kind: Kind) -> Self {
+        if self.kind() == kind {
+            return self.clone();
+        }
+        Self::from_tensor(&self.to_tensor().to_kind(kind))
     }
 
     /// A CPU tensor with the same numbers.
@@ -104,6 +131,12 @@ fn kind_of(dtype: Dtype) -> Kind {
         Dtype::I64 => Kind::Int64,
         _ => Kind::Double,
     }
+}
+
+/// The tensors in the precision that is computed in: a base may come from elsewhere.
+pub(crate) fn in_precision(state: &TensorTable, numerics: Numerics) -> TensorTable {
+    let converted = |(name, tensor): (&String, &HostTensor)| (name.clone(), tensor.in_kind(numerics.kind()));
+    state.iter().map(converted).collect()
 }
 
 /// Why bytes are not a safetensors file that can be used.

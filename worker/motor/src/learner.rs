@@ -8,16 +8,17 @@ use crate::device::Numerics;
 use crate::engine::{NoiseSource, Recording, Rollout, roll_out};
 use crate::environment::Episode;
 use crate::host_tensor::TensorTable;
+use crate::imitation::Demonstration;
 use crate::loss::{LossTerms, LossWeights, Losses};
 use crate::optimizer::{Adam, clip, gradients, joint_norm};
-use crate::policy::LeakyPolicy;
+use crate::policy::Policy;
 
 /// An arm, a policy that moves it, and an optimizer that improves the policy.
 #[derive(Debug)]
 pub struct Learner {
     pub(crate) numerics: Numerics,
     pub(crate) effector: Effector,
-    pub(crate) policy: LeakyPolicy,
+    pub(crate) policy: Policy,
     pub(crate) adam: Adam,
     weights: LossWeights,
     clip: Option<f64>,
@@ -31,7 +32,7 @@ pub struct NotFinite {
 
 impl Learner {
     pub fn new(
-        policy: LeakyPolicy,
+        policy: Policy,
         learning_rate: f64,
         weights: LossWeights,
         clip: Option<f64>,
@@ -46,6 +47,15 @@ impl Learner {
             weights,
             clip,
         }
+    }
+
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The policy as it is now, without what improved it.
+    pub fn into_policy(self) -> Policy {
+        self.policy
     }
 
     /// Goes on with an optimizer that has seen `step` updates.
@@ -81,6 +91,30 @@ impl Learner {
     /// [`NotFinite`] if a loss or gradient is not: then nothing is updated.
     pub fn learn(&mut self, rollout: &Rollout, goal: &Tensor) -> Result<(Losses, f64), NotFinite> {
         let terms = LossTerms::new(&self.policy, rollout, goal, &self.weights);
+        self.descend(&terms)
+    }
+
+    /// The same for a recording of muscle activity, seen without acting on the arm.
+    ///
+    /// # Errors
+    /// [`NotFinite`] if a loss or gradient is not: then nothing is updated.
+    pub fn imitate(
+        &mut self,
+        shown: &Demonstration,
+        noise: Option<&NoiseSource>,
+    ) -> Result<(Losses, f64), NotFinite> {
+        let answer = shown.answer(&self.policy, &self.effector, noise, self.numerics);
+        let terms = LossTerms::of_imitation(
+            &self.policy,
+            &answer.hidden,
+            &answer.activation,
+            &shown.activation,
+            &self.weights,
+        );
+        self.descend(&terms)
+    }
+
+    fn descend(&mut self, terms: &LossTerms) -> Result<(Losses, f64), NotFinite> {
         let losses = terms.values();
         // The sum comes first in `named`; the term that spoilt it says more.
         let spoilt = losses
@@ -99,7 +133,7 @@ impl Learner {
             let spoilt = gradients
                 .iter()
                 .find(|(_, gradient)| gradient.isfinite().all().int64_value(&[]) == 0);
-            let name = spoilt.map_or("norm", |(name, _)| name);
+            let name = spoilt.map_or("norm", |(name, _)| name.as_str());
             return Err(NotFinite {
                 quantity: format!("gradient/{name}"),
             });

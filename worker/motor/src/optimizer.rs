@@ -7,7 +7,7 @@ use tch::Tensor;
 use crate::checkpoint::CheckpointError;
 use crate::device::Numerics;
 use crate::host_tensor::{HostTensor, TensorTable};
-use crate::policy::{LeakyPolicy, checked};
+use crate::policy::{Policy, checked};
 
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
@@ -16,11 +16,14 @@ const EPSILON: f64 = 1e-8;
 const CLIP_EPSILON: f64 = 1e-6;
 
 /// A parameter's name and its gradient.
-pub type Gradients = Vec<(&'static str, Tensor)>;
+pub type Gradients = Vec<(String, Tensor)>;
 
 /// Gradients of a scalar with respect to all trainable tensors; 0 for those that it does not depend on.
-pub fn gradients(scalar: &Tensor, policy: &LeakyPolicy, keep_graph: bool) -> Gradients {
+pub fn gradients(scalar: &Tensor, policy: &Policy, keep_graph: bool) -> Gradients {
     let (names, parameters): (Vec<_>, Vec<_>) = policy.trainable().unzip();
+    if parameters.is_empty() {
+        return vec![];
+    }
     let found = Tensor::run_backward(&[scalar], &parameters, keep_graph, false);
     let or_zero = |(gradient, parameter): (Tensor, &&Tensor)| {
         if gradient.defined() {
@@ -31,12 +34,16 @@ pub fn gradients(scalar: &Tensor, policy: &LeakyPolicy, keep_graph: bool) -> Gra
     };
     names
         .into_iter()
+        .map(str::to_owned)
         .zip(found.into_iter().zip(&parameters).map(or_zero))
         .collect()
 }
 
 /// Joint 2-norm of all gradients.
 pub fn joint_norm(gradients: &Gradients) -> f64 {
+    if gradients.is_empty() {
+        return 0.0;
+    }
     let norms: Vec<Tensor> = gradients.iter().map(|(_, gradient)| gradient.norm()).collect();
     Tensor::stack(&norms, 0).norm().double_value(&[])
 }
@@ -59,7 +66,7 @@ pub struct Adam {
     learning_rate: f64,
     /// Updates so far.
     step: u64,
-    moments: BTreeMap<&'static str, Moments>,
+    moments: BTreeMap<String, Moments>,
 }
 
 /// Running means of a parameter's gradient and of its square.
@@ -70,10 +77,10 @@ struct Moments {
 }
 
 impl Adam {
-    pub fn new(learning_rate: f64, policy: &LeakyPolicy) -> Self {
-        let zero = |(name, parameter): (&'static str, &Tensor)| {
+    pub fn new(learning_rate: f64, policy: &Policy) -> Self {
+        let zero = |(name, parameter): (&str, &Tensor)| {
             (
-                name,
+                name.to_owned(),
                 Moments {
                     first: parameter.detach().zeros_like(),
                     second: parameter.detach().zeros_like(),
@@ -95,7 +102,7 @@ impl Adam {
         learning_rate: f64,
         step: u64,
         state: &TensorTable,
-        policy: &LeakyPolicy,
+        policy: &Policy,
         numerics: Numerics,
     ) -> Result<Self, CheckpointError> {
         let mut moments = BTreeMap::new();
@@ -108,7 +115,7 @@ impl Adam {
                 }
             };
             moments.insert(
-                name,
+                name.to_owned(),
                 Moments {
                     first: moment("first")?,
                     second: moment("second")?,
@@ -148,7 +155,7 @@ impl Adam {
     /// m ← β₁ m + (1 − β₁) g        v ← β₂ v + (1 − β₂) g²
     /// p ← p − η/(1 − β₁ᵗ) · m / (√v/√(1 − β₂ᵗ) + ε)
     /// ```
-    pub fn update(&mut self, policy: &LeakyPolicy, gradients: &Gradients) {
+    pub fn update(&mut self, policy: &Policy, gradients: &Gradients) {
         self.step += 1;
         let steps = i32::try_from(self.step).unwrap_or(i32::MAX);
         let step_size = self.learning_rate / (1.0 - BETA1.powi(steps));

@@ -21,6 +21,8 @@ pub enum Purpose {
     EvaluationDelay = 8,
     EvaluationHiddenNoise = 9,
     EvaluationInputNoise = 10,
+    BackwardDirections = 11,
+    NewRules = 12,
 }
 
 /// Names one stream of random numbers.

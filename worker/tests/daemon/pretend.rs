@@ -81,6 +81,7 @@ impl Training for PretendTraining {
                 speed: 0,
                 delay_steps: 25,
                 directions: vec![0],
+                backward_directions: None,
             },
             losses: Losses {
                 total: batch as f64,

@@ -6,8 +6,8 @@ use tch::Tensor;
 
 use crate::arm::{ArmState, Effector};
 use crate::device::Numerics;
-use crate::environment::{Episode, OBSERVATIONS, feedback};
-use crate::policy::{LeakyPolicy, LeakyState, RunningPolicy, UnitNoise};
+use crate::environment::{Episode, feedback};
+use crate::policy::{Policy, RunningPolicy, UnitNoise, UnitState};
 use crate::random::{Purpose, Stream};
 
 /// How much of an episode is kept.
@@ -36,9 +36,9 @@ pub struct Rollout {
 /// The rest of an episode.
 #[derive(Debug)]
 pub struct Details {
-    /// `[T + 1, batch, 28]`.
+    /// `[T + 1, batch, observation]`.
     pub observation: Tensor,
-    /// `[T, batch, hidden]`, after each call.
+    /// `[T, batch, hidden]`, after each call; 0 for gated units, which have no x.
     pub x: Tensor,
     /// `[T, batch, muscle]`.
     pub action: Tensor,
@@ -72,8 +72,16 @@ impl NoiseSource {
     }
 
     /// Draws for the steps `start .. start + count`.
-    pub fn draw(&self, start: usize, count: usize, hidden: usize, numerics: Numerics) -> UnitNoise {
-        let inputs = (OBSERVATIONS.known + OBSERVATIONS.feedback) as usize;
+    ///
+    /// `hidden` and `inputs`: widths of the two.
+    pub fn draw(
+        &self,
+        start: usize,
+        count: usize,
+        hidden: usize,
+        inputs: usize,
+        numerics: Numerics,
+    ) -> UnitNoise {
         let rows: usize = self.rows.iter().map(ExactSizeIterator::len).sum();
         let draw = |purpose, width: usize| {
             let mut values = vec![0.0_f32; count * rows * width];
@@ -108,7 +116,7 @@ const STEPS_PER_BLOCK: usize = 32;
 /// is silent.
 pub fn roll_out(
     effector: &Effector,
-    policy: &LeakyPolicy,
+    policy: &Policy,
     episode: &Episode,
     noise: Option<&NoiseSource>,
     recording: Recording,
@@ -129,9 +137,10 @@ pub struct EpisodeRun<'a> {
     numerics: Numerics,
     network: RunningPolicy,
     hidden: usize,
+    observations: usize,
     step: usize,
     arm: ArmState,
-    units: LeakyState,
+    units: UnitState,
     /// Inputs to the units that are known beforehand, for the present block of steps.
     drives: Vec<Tensor>,
     tape: Tape,
@@ -140,7 +149,7 @@ pub struct EpisodeRun<'a> {
 impl<'a> EpisodeRun<'a> {
     pub fn new(
         effector: &'a Effector,
-        policy: &LeakyPolicy,
+        policy: &Policy,
         episode: &'a Episode,
         noise: Option<&'a NoiseSource>,
         recording: Recording,
@@ -150,14 +159,14 @@ impl<'a> EpisodeRun<'a> {
         let arm = effector.start(episode.rows() as i64);
         let units = network.start(episode.rows() as i64);
         let tape = Tape::new(recording, &arm, &units);
-        let hidden = policy.config().hidden;
         Self {
             effector,
             episode,
-            noise,
+            noise: noise.filter(|_| policy.has_noise()),
             numerics,
             network,
-            hidden,
+            hidden: policy.hidden(),
+            observations: policy.observations(),
             step: 0,
             arm,
             units,
@@ -184,9 +193,10 @@ impl<'a> EpisodeRun<'a> {
 
     fn drives_of_block(&self) -> Vec<Tensor> {
         let count = STEPS_PER_BLOCK.min(self.episode.longest() - self.step);
-        let noise = self
-            .noise
-            .map(|source| source.draw(self.step, count, self.hidden, self.numerics));
+        let draw = |source: &NoiseSource| {
+            source.draw(self.step, count, self.hidden, self.observations, self.numerics)
+        };
+        let noise = self.noise.map(draw);
         let known = self.episode.known.narrow(0, self.step as i64, count as i64);
         self.network.drive(&known, noise.as_ref()).unbind(0)
     }
@@ -209,7 +219,7 @@ struct Tape {
 }
 
 impl Tape {
-    fn new(recording: Recording, arm: &ArmState, units: &LeakyState) -> Self {
+    fn new(recording: Recording, arm: &ArmState, units: &UnitState) -> Self {
         let mut tape = Self {
             recording,
             fingertip: Vec::new(),
@@ -224,7 +234,7 @@ impl Tape {
         tape
     }
 
-    fn record_state(&mut self, arm: &ArmState, units: &LeakyState) {
+    fn record_state(&mut self, arm: &ArmState, units: &UnitState) {
         self.fingertip.push(arm.fingertip.shallow_clone());
         if self.recording == Recording::Fingertip {
             return;
@@ -238,7 +248,7 @@ impl Tape {
         }
     }
 
-    fn record(&mut self, arm: &ArmState, units: &LeakyState, action: Tensor) {
+    fn record(&mut self, arm: &ArmState, units: &UnitState, action: Tensor) {
         self.record_state(arm, units);
         if self.recording == Recording::Everything {
             self.x.push(units.x.shallow_clone());
@@ -251,7 +261,7 @@ impl Tape {
         let details = (self.recording == Recording::Everything).then(|| Details {
             observation: Tensor::cat(
                 &[
-                    episode.known.narrow(2, 0, OBSERVATIONS.known),
+                    episode.known.narrow(2, 0, episode.layout.known),
                     sequence(&self.feedback),
                 ],
                 2,

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use tch::{Kind, Tensor};
 
-use super::FileError;
+use super::{FileError, literal};
 use crate::device::Numerics;
 use crate::host_tensor::{self, HostTensor, TensorTable};
-use crate::policy::{Activation, LeakyConfig, LeakyPolicy};
-use crate::tasks::{Mode, TrialConditions, delay_steps};
+use crate::policy::{Activation, LeakyConfig, NetworkConfig, Policy};
+use crate::tasks::{Mode, Task, TrialConditions, delay_steps};
 
 pub(super) struct GoldenFile {
     pub(super) name: String,
@@ -95,8 +95,8 @@ impl GoldenFile {
     /// A metadata entry that is written as a Python literal.
     pub(super) fn literal<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<T, FileError> {
         let value = self.metadata(key)?;
-        let understood = serde_json::from_str(&python_to_json(value));
-        understood.map_err(|_| FileError::Metadata {
+        let understood = literal::parse(value).and_then(|value| serde_json::from_value(value).ok());
+        understood.ok_or_else(|| FileError::Metadata {
             key: key.to_owned(),
             value: value.to_owned(),
         })
@@ -115,33 +115,67 @@ impl GoldenFile {
     pub(super) fn conditions(&self) -> Result<TrialConditions, FileError> {
         let testing: bool = self.literal("testing")?;
         Ok(TrialConditions {
-            task: self.metadata("task")?.parse()?,
+            task: self.task()?,
             mode: if testing { Mode::Test } else { Mode::Train },
             speed: self.literal("speed_cond")?,
             delay_steps: delay_steps(self.literal("delay_cond")?)?,
             directions: self.literal("reach_conds")?,
+            backward_directions: None,
         })
     }
 
+    /// The task under its name, or the pair of a forward and a backward motif.
+    fn task(&self) -> Result<Task, FileError> {
+        let name = match self.metadata("forward_key") {
+            Ok(forward) => format!("{forward}+{}", self.metadata("backward_key")?),
+            Err(_) => self.metadata("task")?.to_owned(),
+        };
+        Ok(name.parse()?)
+    }
+
     /// The network under `param/`: its size from the tensors, its constants from the metadata where they are.
-    pub(super) fn policy(&self, numerics: Numerics) -> Result<LeakyPolicy, FileError> {
-        const FIRING: &str = "param/mrnn.region_base_firing";
-        let hidden = self.reference(FIRING)?.numel();
+    pub(super) fn policy(&self, numerics: Numerics) -> Result<Policy, FileError> {
+        const GATES: &str = "param/gru.weight_hh_l0";
+        let config = if self.has(GATES) {
+            let width = self.reference(GATES)?.size().pop().unwrap_or(0);
+            NetworkConfig::gru(usize::try_from(width).unwrap_or(0))
+        } else {
+            NetworkConfig::Leaky(self.leaky_config("param/")?)
+        };
+        Ok(Policy::from_state(
+            &config,
+            &self.table("param/", numerics)?,
+            numerics,
+        )?)
+    }
+
+    /// Constants of a single-region network whose tensors are below a prefix.
+    pub(super) fn leaky_config(&self, prefix: &str) -> Result<LeakyConfig, FileError> {
+        let hidden = self
+            .reference(&format!("{prefix}mrnn.region_base_firing"))?
+            .numel();
         let defaults = LeakyConfig::default();
-        let config = LeakyConfig {
+        Ok(LeakyConfig {
             hidden,
             activation: self.activation()?,
             hidden_noise: self.literal_or("noise_level_act", defaults.hidden_noise)?,
             input_noise: self.literal_or("noise_level_inp", defaults.input_noise)?,
             dt_ms: self.literal_or("dt", defaults.dt_ms)?,
             time_constant_ms: self.literal_or("tau", defaults.time_constant_ms)?,
-        };
-        let mut state = TensorTable::new();
-        for name in self.below("param/") {
-            let tensor = self.reference(&format!("param/{name}"))?.to_kind(numerics.kind());
-            state.insert(name.to_owned(), HostTensor::from_tensor(&tensor));
+            ..defaults
+        })
+    }
+
+    /// The tensors below a prefix, to compute with.
+    pub(super) fn table(&self, prefix: &str, numerics: Numerics) -> Result<TensorTable, FileError> {
+        let mut table = TensorTable::new();
+        for name in self.below(prefix) {
+            let tensor = self
+                .reference(&format!("{prefix}{name}"))?
+                .to_kind(numerics.kind());
+            table.insert(name.to_owned(), HostTensor::from_tensor(&tensor));
         }
-        Ok(LeakyPolicy::from_state(config, &state, numerics)?)
+        Ok(table)
     }
 
     /// From the metadata, else from the file's name (`rnn_<activation><hidden>`), else softplus.
@@ -174,12 +208,4 @@ impl GoldenFile {
             .map(|i| usize::try_from(tensor.reshape([-1]).int64_value(&[i])).map_err(|_| shape()))
             .collect()
     }
-}
-
-/// Rewrites a Python literal of numbers, strings without quotes in them, booleans, lists and tuples as JSON.
-fn python_to_json(literal: &str) -> String {
-    let json = literal.replace('(', "[").replace(')', "]").replace('\'', "\"");
-    json.replace("True", "true")
-        .replace("False", "false")
-        .replace("None", "null")
 }

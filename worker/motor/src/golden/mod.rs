@@ -6,12 +6,14 @@
 //!
 //! - `comparison`: relative errors, their kinds and limits;
 //! - `file`: a file's tensors and conditions;
-//! - `arm`, `tasks`, `network`, `training`: what is computed for each family of files.
+//! - `arm`, `tasks`, `network`, `regions`, `training`: what is computed for each family of files.
 
 mod arm;
 mod comparison;
 mod file;
+mod literal;
 mod network;
+mod regions;
 mod tasks;
 mod training;
 
@@ -91,6 +93,10 @@ enum FileError {
     Task(#[from] crate::tasks::UnknownTask),
     #[error(transparent)]
     Policy(#[from] crate::checkpoint::CheckpointError),
+    #[error(transparent)]
+    Stitch(#[from] crate::policy::StitchError),
+    #[error(transparent)]
+    Network(#[from] crate::error::Error),
     #[error("the loss or its gradient is not finite: {0}")]
     NotFinite(String),
 }
@@ -152,9 +158,13 @@ fn compare(
     match engine {
         Engine::Reference if is("arm_rollout") => arm::open_loop(file, numerics, comparison),
         Engine::Reference if is("arm_extra") => arm::loads_gradients_curves(file, numerics, comparison),
-        Engine::Reference if is("task_trials") => tasks::trials(file, numerics, comparison),
+        Engine::Reference if is("task_trials") || is("composable_trials") => {
+            tasks::trials(file, numerics, comparison)
+        }
         Engine::Reference if is("rnn_noise") => network::noisy_calls(file, numerics, comparison),
-        Engine::Reference if is("rnn_") => network::closed_loop(file, numerics, comparison),
+        Engine::Reference if is("rnn_") || is("gru_") => network::closed_loop(file, numerics, comparison),
+        Engine::Reference if is("transfer_rules") => network::transfer(file, numerics, comparison),
+        Engine::Reference if is("mrnn_multi") => regions::sequences(file, numerics, comparison),
         Engine::Reference if is("train_steps") => training::updates(file, numerics, comparison),
         Engine::Reference if is("eval_table") => training::evaluation(file, numerics, comparison),
         Engine::Reference => Err(FileError::NotCovered(engine)),

@@ -11,7 +11,7 @@ use crate::engine::{Recording, Rollout, roll_out};
 use crate::environment::{Episode, OBSERVATIONS};
 use crate::loss::{LossTerms, LossWeights};
 use crate::optimizer::{Adam, Gradients, clip, gradients, joint_norm};
-use crate::policy::{Activation, LeakyPolicy, UnitNoise};
+use crate::policy::{Activation, LeakyConfig, NetworkConfig, Policy, UnitNoise};
 use crate::tasks::Trial;
 
 /// Learning rate and gradient bound that the reference data were made with.
@@ -22,39 +22,73 @@ pub(super) const CLIP: f64 = 1.0;
 /// is above this are compared.
 const SMALLEST_COMPARED_GRADIENT: f64 = 1e-5;
 
-/// `rnn_<activation><hidden>`: an episode without noise, its losses, every gradient, and Adam's first step.
+/// `rnn_<activation><hidden>` and `gru_<hidden>`: one update with all losses.
 pub(super) fn closed_loop(
     file: &GoldenFile,
     numerics: Numerics,
     comparison: &mut Comparison,
 ) -> Result<(), FileError> {
     let policy = file.policy(numerics)?;
+    one_update(file, &policy, &LossWeights::default(), numerics, comparison)
+}
+
+/// `transfer_rules<new rules>`: the network under `base/` is transferred, given the new weights under `param/`, and
+/// updated for its position error alone.
+pub(super) fn transfer(
+    file: &GoldenFile,
+    numerics: Numerics,
+    comparison: &mut Comparison,
+) -> Result<(), FileError> {
+    const NEW_RULES: &str = "mrnn.input_new_rules_region";
+    const CONDITION: &str = "mrnn.condition_region";
+    let given = file.table("param/", numerics)?;
+    let new_rules = given
+        .get(NEW_RULES)
+        .and_then(|weights| weights.shape().get(1).copied())
+        .ok_or_else(|| FileError::MissingTensor(format!("param/{NEW_RULES}")))?;
+    let base = NetworkConfig::Leaky(file.leaky_config("base/")?);
+    let base = Policy::from_state(&base, &file.table("base/", numerics)?, numerics)?;
+    let fresh = base.into_transfer(new_rules, 0)?;
+    let mut state = fresh.state();
+    if let Some(condition) = state.get(CONDITION) {
+        let name = format!("param/{CONDITION}");
+        comparison.stored(Quantity::TrialDefinition, file, &name, &condition.to_tensor())?;
+    }
+    state.extend(given);
+    let policy = Policy::from_state(&fresh.config(), &state, numerics)?;
+    one_update(file, &policy, &LossWeights::POSITION_ONLY, numerics, comparison)
+}
+
+/// An episode without noise, its losses, every gradient, and Adam's first step.
+fn one_update(
+    file: &GoldenFile,
+    policy: &Policy,
+    weights: &LossWeights,
+    numerics: Numerics,
+    comparison: &mut Comparison,
+) -> Result<(), FileError> {
     let trial = Trial::new(file.conditions()?)?;
     let episode = Episode::new(&[trial], numerics);
     let effector = Effector::new(numerics);
-    let rollout = roll_out(
-        &effector,
-        &policy,
-        &episode,
-        None,
-        Recording::Everything,
-        numerics,
-    );
+    let rollout = roll_out(&effector, policy, &episode, None, Recording::Everything, numerics);
     sequences(file, &rollout, &episode, comparison)?;
 
-    let terms = LossTerms::new(&policy, &rollout, &episode.goal, &LossWeights::default());
-    let quantity = match policy.config().activation {
-        Activation::Relu => Quantity::ReluGradient,
-        Activation::Softplus | Activation::Tanh | Activation::Sigmoid => Quantity::Gradient,
+    let terms = LossTerms::new(policy, &rollout, &episode.goal, weights);
+    let quantity = match policy.config() {
+        NetworkConfig::Leaky(LeakyConfig {
+            activation: Activation::Relu,
+            ..
+        }) => Quantity::ReluGradient,
+        _ => Quantity::Gradient,
     };
     for (name, term) in named_terms(&terms) {
         comparison.stored(Quantity::Loss, file, &format!("loss/{name}"), &term.reshape([1]))?;
         let rms = format!("grad_rms/{name}");
         if file.has(&rms) {
-            comparison.stored(quantity, file, &rms, &root_mean_squares(term, &policy))?;
+            comparison.stored(quantity, file, &rms, &root_mean_squares(term, policy))?;
         }
     }
-    let gradients = gradients(&terms.total, &policy, false);
+    let gradients = gradients(&terms.total, policy, false);
     for (name, gradient) in &gradients {
         comparison.stored(quantity, file, &format!("grad/{name}"), gradient)?;
     }
@@ -65,7 +99,7 @@ pub(super) fn closed_loop(
         "grad_norm",
         &Tensor::from_slice(&[norm]),
     )?;
-    first_update(file, &policy, &clip(gradients, norm, CLIP), comparison)
+    first_update(file, policy, &clip(gradients, norm, CLIP), comparison)
 }
 
 /// Sequences of the episode. If `xh_calls` is there, x and h are stored for those calls only.
@@ -125,7 +159,7 @@ pub(super) fn named_terms(terms: &LossTerms) -> Vec<(&'static str, &Tensor)> {
 }
 
 /// Root mean square of a term's gradient, tensor by tensor.
-fn root_mean_squares(term: &Tensor, policy: &LeakyPolicy) -> Tensor {
+fn root_mean_squares(term: &Tensor, policy: &Policy) -> Tensor {
     let gradients = gradients(term, policy, true);
     let rms = |(_, gradient): &(_, Tensor)| gradient.square().mean(None::<tch::Kind>).sqrt();
     Tensor::stack(&gradients.iter().map(rms).collect::<Vec<_>>(), 0)
@@ -134,7 +168,7 @@ fn root_mean_squares(term: &Tensor, policy: &LeakyPolicy) -> Tensor {
 /// Change of every parameter by Adam's first step.
 fn first_update(
     file: &GoldenFile,
-    policy: &LeakyPolicy,
+    policy: &Policy,
     clipped: &Gradients,
     comparison: &mut Comparison,
 ) -> Result<(), FileError> {

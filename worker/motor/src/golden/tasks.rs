@@ -9,15 +9,17 @@ use super::comparison::{Comparison, Quantity};
 use super::file::GoldenFile;
 use crate::arm::Effector;
 use crate::device::Numerics;
-use crate::environment::{Episode, OBSERVATIONS, feedback};
-use crate::tasks::{Mode, Point, STABLE_STEPS, Task, Trial, TrialConditions, delay_steps};
+use crate::environment::{Episode, feedback};
+use crate::tasks::{Family, Mode, Point, STABLE_STEPS, Task, Trial, TrialConditions, delay_steps};
 
-/// `task_trials`: groups `<task>/<mode>/s<speed>_d<delay index>`, `…_c<delay steps>` and `<task>/<mode>/knots`.
+/// `task_trials` and `composable_trials`: groups `<task>/<mode>/s<speed>_d<delay index>`, `…_c<delay steps>` and
+/// `<task>/<mode>/knots`. A composed task is written `<rule>.<forward>+<backward>`.
 pub(super) fn trials(
     file: &GoldenFile,
     numerics: Numerics,
     comparison: &mut Comparison,
 ) -> Result<(), FileError> {
+    require_same_order(file)?;
     let groups: BTreeSet<&str> = file
         .names()
         .filter_map(|name| Some(name.rsplit_once('/')?.0))
@@ -33,7 +35,7 @@ pub(super) fn trials(
             parts.next().unwrap_or(""),
             parts.next().unwrap_or(""),
         );
-        let task: Task = task.parse()?;
+        let task = named(task)?;
         let mode = match mode {
             "train" => Mode::Train,
             "test" => Mode::Test,
@@ -50,11 +52,47 @@ pub(super) fn trials(
                 speed,
                 delay_steps,
                 directions,
+                backward_directions: None,
             };
             whole_trial(file, group, conditions, numerics, comparison)?;
         }
     }
     Ok(())
+}
+
+/// The composed tasks in the metadata, if there are any, stand in the order of our rules.
+fn require_same_order(file: &GoldenFile) -> Result<(), FileError> {
+    let Ok(order) = file.metadata("order") else {
+        return Ok(());
+    };
+    let ours: Vec<&str> = Family::Composed.tasks().into_iter().map(Task::name).collect();
+    if order.split(';').eq(ours) {
+        Ok(())
+    } else {
+        Err(FileError::Metadata {
+            key: "order".to_owned(),
+            value: order.to_owned(),
+        })
+    }
+}
+
+/// Reads a task's name, or a composed task with its rule before it and without the words `forward_`, `backward_`.
+fn named(name: &str) -> Result<Task, FileError> {
+    let Some((rule, motifs)) = name.split_once('.') else {
+        return Ok(name.parse()?);
+    };
+    let not_understood = || FileError::Metadata {
+        key: "name of a composed task".to_owned(),
+        value: name.to_owned(),
+    };
+    let (forward, backward) = motifs.split_once('+').ok_or_else(not_understood)?;
+    let task: Task = format!("forward_{forward}+backward_{backward}").parse()?;
+    // The number is part of the reference: which input stands for which pair.
+    if rule.parse() == Ok(task.rule()) {
+        Ok(task)
+    } else {
+        Err(not_understood())
+    }
 }
 
 /// Reads `s<speed index>_d<delay index>` and `s<speed index>_c<delay steps>`.
@@ -77,14 +115,13 @@ fn whole_trial(
     let trial = Trial::new(conditions)?;
     let episode = Episode::new(std::slice::from_ref(&trial), numerics);
     let steps = trial.steps() as i64;
+    let layout = episode.layout;
+    let rules = layout.rules();
     // Time index k is what is seen after step k.
     let seen = episode.known.narrow(0, 1, steps);
     let start = Effector::new(numerics).start(trial.rows() as i64);
     let reset = Tensor::cat(
-        &[
-            episode.known.get(0).narrow(1, 0, OBSERVATIONS.known),
-            feedback(&start),
-        ],
+        &[episode.known.get(0).narrow(1, 0, layout.known), feedback(&start)],
         1,
     );
     let bounds: Vec<i64> = trial
@@ -96,11 +133,12 @@ fn whole_trial(
         .collect();
     let ours = [
         ("traj", table(&trial.paths, numerics)),
-        ("vis_inp", seen.narrow(2, 12, 2).transpose(0, 1)),
+        ("vis_inp", seen.narrow(2, rules + 2, 2).transpose(0, 1)),
+        ("vis_inp_last", seen.get(-1).narrow(1, rules + 2, 2)),
         ("goal", episode.goal.shallow_clone()),
-        ("go_cue", seen.select(1, 0).select(1, 11)),
-        ("speed_scalar", seen.select(1, 0).select(1, 10)),
-        ("rule_input", episode.known.get(0).get(0).narrow(0, 0, 10)),
+        ("go_cue", seen.select(1, 0).select(1, rules + 1)),
+        ("speed_scalar", seen.select(1, 0).select(1, rules)),
+        ("rule_input", episode.known.get(0).get(0).narrow(0, 0, rules)),
         ("epoch_bounds", Tensor::from_slice(&bounds).reshape([4, 2])),
         ("obs_reset", reset),
     ];
@@ -136,6 +174,7 @@ fn knots(
         speed,
         delay_steps: 25,
         directions,
+        backward_directions: None,
     })?;
     let paths: Vec<Vec<Point>> = trial
         .paths

@@ -78,6 +78,7 @@ fn stored_trial((task, testing, speed, delay, directions): StoredTrial) -> Resul
         speed,
         delay_steps: delay_steps(delay)?,
         directions,
+        backward_directions: None,
     };
     Ok(Trial::new(conditions)?)
 }
@@ -110,8 +111,7 @@ pub(super) fn evaluation(
             value: "True".to_owned(),
         });
     }
-    let delay: usize = file.literal("delay_cond")?;
-    delay_steps(delay)?;
+    let delay = delay_steps(file.literal("delay_cond")?)?;
     let tasks = file
         .metadata("tasks")?
         .split(',')
@@ -123,7 +123,8 @@ pub(super) fn evaluation(
         numerics,
         protocol: EvaluationConfig {
             noise: false,
-            delay: Some(delay),
+            delays: vec![delay],
+            ..EvaluationConfig::default()
         },
         seed: 0,
         batch: 0,

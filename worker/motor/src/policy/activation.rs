@@ -16,6 +16,8 @@ pub enum Activation {
     Tanh,
     /// 1 / (1 + e⁻ˣ).
     Sigmoid,
+    /// x itself.
+    Linear,
 }
 
 impl Activation {
@@ -25,6 +27,7 @@ impl Activation {
             Activation::Relu => x.relu(),
             Activation::Tanh => x.tanh(),
             Activation::Sigmoid => x.sigmoid(),
+            Activation::Linear => x.shallow_clone(),
         }
     }
 }
@@ -36,6 +39,7 @@ impl fmt::Display for Activation {
             Activation::Relu => "relu",
             Activation::Tanh => "tanh",
             Activation::Sigmoid => "sigmoid",
+            Activation::Linear => "linear",
         })
     }
 }

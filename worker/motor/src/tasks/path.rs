@@ -4,7 +4,7 @@
 
 use std::f64::consts::{PI, TAU};
 
-use super::Task;
+use super::{Backward, Forward, Pair, Task};
 use crate::arm::start_fingertip_m;
 
 /// x and y in metres.
@@ -16,30 +16,55 @@ pub const EXTENT_M: f64 = 0.25;
 /// The path of a task along +x from the origin, in `steps` points (M).
 ///
 /// Half reaches are lines, sinusoids one period around the line, half circles end at the far point; full tasks
-/// come back. There-and-back paths are two pieces of M/2 points that both contain the far point; full circles are
-/// one piece.
+/// come back. There-and-back paths, the composed ones among them, are two pieces of M/2 points that both contain
+/// the far point; full circles are one piece.
 pub(super) fn along_x(task: Task, steps: usize) -> Vec<Point> {
     let half = steps / 2;
-    let there = || linspace(0.0, 1.0, half);
-    let back = || linspace(1.0, 0.0, half);
+    let there_and_back = |there, back| [forward(there, half), backward(back, half)].concat();
     match task {
-        Task::DlyHalfReach => linspace(0.0, 1.0, steps).map(|s| sinusoid(s, 0.0)).collect(),
-        Task::DlyHalfCircleClk => linspace(PI, 0.0, steps).map(circle).collect(),
-        Task::DlyHalfCircleCClk => linspace(PI, TAU, steps).map(circle).collect(),
-        Task::DlySinusoid => linspace(0.0, 1.0, steps).map(|s| sinusoid(s, 1.0)).collect(),
-        Task::DlySinusoidInv => linspace(0.0, 1.0, steps).map(|s| sinusoid(s, -1.0)).collect(),
-        Task::DlyFullReach => there().chain(back()).map(|s| sinusoid(s, 0.0)).collect(),
+        Task::DlyHalfReach => forward(Forward::HalfReach, steps),
+        Task::DlyHalfCircleClk => forward(Forward::HalfCircleClk, steps),
+        Task::DlyHalfCircleCClk => forward(Forward::HalfCircleCClk, steps),
+        Task::DlySinusoid => forward(Forward::Sinusoid, steps),
+        Task::DlySinusoidInv => forward(Forward::SinusoidInv, steps),
+        Task::DlyFullReach => there_and_back(Forward::HalfReach, Backward::FullReach),
         Task::DlyFullCircleClk => linspace(PI, -PI, steps).map(circle).collect(),
         Task::DlyFullCircleCClk => linspace(PI, 3.0 * PI, steps).map(circle).collect(),
-        Task::DlyFigure8 => there()
-            .map(|s| sinusoid(s, 1.0))
-            .chain(back().map(|s| sinusoid(s, -1.0)))
-            .collect(),
-        Task::DlyFigure8Inv => there()
-            .map(|s| sinusoid(s, -1.0))
-            .chain(back().map(|s| sinusoid(s, 1.0)))
-            .collect(),
+        Task::DlyFigure8 => there_and_back(Forward::Sinusoid, Backward::Figure8),
+        Task::DlyFigure8Inv => there_and_back(Forward::SinusoidInv, Backward::Figure8Inv),
+        Task::Composed(pair) => there_and_back(pair.forward(), pair.backward()),
     }
+}
+
+/// The way there, in `steps` points.
+fn forward(motif: Forward, steps: usize) -> Vec<Point> {
+    match motif {
+        Forward::HalfReach => linspace(0.0, 1.0, steps).map(|s| sinusoid(s, 0.0)).collect(),
+        Forward::HalfCircleClk => linspace(PI, 0.0, steps).map(circle).collect(),
+        Forward::HalfCircleCClk => linspace(PI, TAU, steps).map(circle).collect(),
+        Forward::Sinusoid => linspace(0.0, 1.0, steps).map(|s| sinusoid(s, 1.0)).collect(),
+        Forward::SinusoidInv => linspace(0.0, 1.0, steps).map(|s| sinusoid(s, -1.0)).collect(),
+    }
+}
+
+/// The way back, in `steps` points.
+fn backward(motif: Backward, steps: usize) -> Vec<Point> {
+    match motif {
+        Backward::FullReach => linspace(1.0, 0.0, steps).map(|s| sinusoid(s, 0.0)).collect(),
+        Backward::FullCircleClk => linspace(0.0, -PI, steps).map(circle).collect(),
+        Backward::FullCircleCClk => linspace(TAU, 3.0 * PI, steps).map(circle).collect(),
+        Backward::Figure8 => linspace(1.0, 0.0, steps).map(|s| sinusoid(s, -1.0)).collect(),
+        Backward::Figure8Inv => linspace(1.0, 0.0, steps).map(|s| sinusoid(s, 1.0)).collect(),
+    }
+}
+
+/// The path of a pair whose way back goes another way than the one there, which then do not meet: each half turned
+/// by its own angle (radians) about the hand's start.
+pub(super) fn placed_apart(pair: Pair, steps: usize, there_rad: f64, back_rad: f64) -> Vec<Point> {
+    let half = steps / 2;
+    let there = place(&forward(pair.forward(), half), there_rad);
+    let back = place(&backward(pair.backward(), half), back_rad);
+    [there, back].concat()
 }
 
 /// Turns a path by `angle_rad` about its start and moves it to the hand's start.
@@ -69,15 +94,17 @@ fn linspace(start: f64, end: f64, count: usize) -> impl Iterator<Item = f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
+    use crate::tasks::Family;
 
     fn distance([ax, ay]: Point, [bx, by]: Point) -> f64 {
         (ax - bx).hypot(ay - by)
     }
 
     fn any_task() -> impl Strategy<Value = Task> {
-        prop::sample::select(Task::ALL.to_vec())
+        prop::sample::select([Family::Base, Family::Composed].map(Family::tasks).concat())
     }
 
     proptest! {
@@ -139,10 +166,32 @@ mod tests {
 
     #[test]
     fn paths_there_and_back_hold_the_far_point_twice() {
-        for task in [Task::DlyFullReach, Task::DlyFigure8, Task::DlyFigure8Inv] {
+        let two_pieces = [Task::DlyFullReach, Task::DlyFigure8, Task::DlyFigure8Inv];
+        for task in two_pieces.into_iter().chain(Family::Composed.tasks()) {
             let path = along_x(task, 100);
             assert!(distance(path[49], [EXTENT_M, 0.0]) < 1e-12, "{task}");
             assert!(distance(path[50], [EXTENT_M, 0.0]) < 1e-12, "{task}");
+        }
+    }
+
+    #[test]
+    fn a_pair_is_the_two_halves_of_base_tasks() {
+        // Samples of the base tasks' own halves; a full circle in one piece shares only its end with the way back.
+        for task in Family::Composed.tasks() {
+            let Task::Composed(pair) = task else {
+                unreachable!("of the composed family")
+            };
+            let path = along_x(task, 100);
+            let there = along_x(Task::BASE[pair.forward() as usize], 50);
+            assert_eq!(path[..50], there, "{task}");
+            let back = along_x(Task::BASE[5 + pair.backward() as usize], 100);
+            match pair.backward() {
+                Backward::FullCircleClk | Backward::FullCircleCClk => {
+                    assert!(distance(path[99], back[99]) < 1e-12, "{task}");
+                    assert!(path[60][1] * back[60][1] > 0.0, "{task}");
+                }
+                _ => assert_eq!(path[50..], back[50..], "{task}"),
+            }
         }
     }
 }

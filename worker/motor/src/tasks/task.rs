@@ -1,12 +1,14 @@
-//! The ten tasks by name, and what distinguishes them but for their paths.
+//! The tasks by name, and what distinguishes them but for their paths.
 
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// One of the ten delayed movement tasks. The order is that of the rule input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+use super::Pair;
+
+/// A delayed movement task: one of the ten base tasks, in the order of their rule input, or a composed one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Task {
     DlyHalfReach,
     DlyHalfCircleClk,
@@ -18,6 +20,35 @@ pub enum Task {
     DlyFullCircleCClk,
     DlyFigure8,
     DlyFigure8Inv,
+    Composed(Pair),
+}
+
+/// Tasks that one network can be trained on together: they share the rule input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    Base,
+    Composed,
+}
+
+impl Family {
+    /// Width of the rule input.
+    pub fn rules(self) -> usize {
+        match self {
+            Family::Base => Task::BASE.len(),
+            Family::Composed => Pair::COUNT,
+        }
+    }
+
+    /// All its tasks, by rule.
+    pub fn tasks(self) -> Vec<Task> {
+        match self {
+            Family::Base => Task::BASE.to_vec(),
+            Family::Composed => (0..Pair::COUNT)
+                .filter_map(Pair::of_rule)
+                .map(Task::Composed)
+                .collect(),
+        }
+    }
 }
 
 /// Conditions that trials are drawn from: those trained on, or the finer ones tested on.
@@ -36,6 +67,14 @@ impl Mode {
             Mode::Test => 32,
         }
     }
+
+    /// Speeds of every task.
+    pub fn speeds(self) -> usize {
+        match self {
+            Mode::Train => 3,
+            Mode::Test => 10,
+        }
+    }
 }
 
 impl fmt::Display for Mode {
@@ -48,7 +87,8 @@ impl fmt::Display for Mode {
 }
 
 impl Task {
-    pub const ALL: [Task; 10] = [
+    /// The ten base tasks, by rule.
+    pub const BASE: [Task; 10] = [
         Task::DlyHalfReach,
         Task::DlyHalfCircleClk,
         Task::DlyHalfCircleCClk,
@@ -61,9 +101,36 @@ impl Task {
         Task::DlyFigure8Inv,
     ];
 
-    /// Position in the rule input.
+    pub fn family(self) -> Family {
+        match self {
+            Task::Composed(_) => Family::Composed,
+            _ => Family::Base,
+        }
+    }
+
+    /// Position in the rule input of its family.
     pub fn rule(self) -> usize {
-        self as usize
+        match self {
+            Task::DlyHalfReach => 0,
+            Task::DlyHalfCircleClk => 1,
+            Task::DlyHalfCircleCClk => 2,
+            Task::DlySinusoid => 3,
+            Task::DlySinusoidInv => 4,
+            Task::DlyFullReach => 5,
+            Task::DlyFullCircleClk => 6,
+            Task::DlyFullCircleCClk => 7,
+            Task::DlyFigure8 => 8,
+            Task::DlyFigure8Inv => 9,
+            Task::Composed(pair) => pair.rule(),
+        }
+    }
+
+    /// Number of the task among those of both families.
+    pub fn number(self) -> usize {
+        match self.family() {
+            Family::Base => self.rule(),
+            Family::Composed => Family::Base.rules() + self.rule(),
+        }
     }
 
     pub fn name(self) -> &'static str {
@@ -78,12 +145,13 @@ impl Task {
             Task::DlyFullCircleCClk => "DlyFullCircleCClk",
             Task::DlyFigure8 => "DlyFigure8",
             Task::DlyFigure8Inv => "DlyFigure8Inv",
+            Task::Composed(pair) => pair.name(),
         }
     }
 
-    /// Whether the hand comes back to where it started (rules 5–9), which takes twice as long.
+    /// Whether the hand comes back to where it started (base rules 5–9, all pairs), which takes twice as long.
     pub fn returns(self) -> bool {
-        self.rule() >= Task::DlyFullReach.rule()
+        self.number() >= Task::DlyFullReach.number()
     }
 
     /// Movement times in steps, by speed index, fastest first.
@@ -108,7 +176,7 @@ impl fmt::Display for Task {
     }
 }
 
-/// The name is none of the ten.
+/// The name is no task's.
 #[derive(Debug, thiserror::Error)]
 #[error("unknown task `{0}`")]
 pub struct UnknownTask(pub String);
@@ -117,7 +185,51 @@ impl FromStr for Task {
     type Err = UnknownTask;
 
     fn from_str(name: &str) -> Result<Self, UnknownTask> {
-        let found = Task::ALL.into_iter().find(|task| task.name() == name);
-        found.ok_or_else(|| UnknownTask(name.to_owned()))
+        match Task::BASE.into_iter().find(|task| task.name() == name) {
+            Some(task) => Ok(task),
+            None => Pair::from_name(name).map(Task::Composed),
+        }
+    }
+}
+
+impl Serialize for Task {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Task {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        name.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_task_is_known_by_its_name_and_number() {
+        let all = [Family::Base, Family::Composed].map(Family::tasks).concat();
+        assert_eq!(all.len(), 30);
+        for (number, task) in all.into_iter().enumerate() {
+            assert_eq!(task.number(), number);
+            for mode in [Mode::Train, Mode::Test] {
+                assert_eq!(task.movement_steps(mode).len(), mode.speeds());
+            }
+            assert_eq!(task.name().parse::<Task>().expect("known"), task);
+            let stored = serde_json::to_string(&task).expect("written");
+            assert_eq!(stored, format!("\"{task}\""));
+            assert_eq!(serde_json::from_str::<Task>(&stored).expect("read"), task);
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_said() {
+        for name in ["DlyReach", "forward_halfreach+backward_fullreach", ""] {
+            let error = name.parse::<Task>().expect_err("no task");
+            assert_eq!(error.to_string(), format!("unknown task `{name}`"));
+        }
     }
 }

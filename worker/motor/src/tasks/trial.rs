@@ -24,6 +24,10 @@ pub struct TrialConditions {
     pub delay_steps: usize,
     /// Direction i of n is the angle 2π i/n from +x.
     pub directions: Vec<usize>,
+    /// Directions of the way back of a composed task where they are not those of the way there: the path then
+    /// jumps in the middle. For comparison with results that rest on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backward_directions: Option<Vec<usize>>,
 }
 
 /// Conditions outside of what the task knows.
@@ -44,6 +48,10 @@ pub enum ConditionError {
     },
     #[error("there are 3 delays, not one with index {0}")]
     Delay(usize),
+    #[error("{0} is in one piece: it has no directions of a way back")]
+    OnePiece(Task),
+    #[error("{forward} directions there, {backward} back: a trial needs one of each")]
+    DirectionCount { forward: usize, backward: usize },
 }
 
 /// Half-open ranges of time indices.
@@ -95,6 +103,23 @@ impl TrialConditions {
     }
 }
 
+/// Angles of directions from +x, radians.
+fn angles_rad(mode: Mode, directions: &[usize]) -> Result<Vec<f64>, ConditionError> {
+    let known = mode.directions();
+    let angle = |&direction: &usize| {
+        if direction < known {
+            Ok(TAU * direction as f64 / known as f64)
+        } else {
+            Err(ConditionError::Direction {
+                mode,
+                direction,
+                known,
+            })
+        }
+    };
+    directions.iter().map(angle).collect()
+}
+
 /// Delay in steps of a delay index.
 ///
 /// # Errors
@@ -119,27 +144,29 @@ impl Trial {
         conditions: TrialConditions,
         movement_steps: usize,
     ) -> Result<Self, ConditionError> {
-        let known = conditions.mode.directions();
-        let beyond = conditions
-            .directions
-            .iter()
-            .copied()
-            .find(|&direction| direction >= known);
-        if let Some(direction) = beyond {
-            return Err(ConditionError::Direction {
-                mode: conditions.mode,
-                direction,
-                known,
-            });
-        }
         let task = conditions.task;
-        let along_x = path::along_x(task, movement_steps);
-        let angle = |direction: usize| TAU * direction as f64 / known as f64;
-        let paths: Vec<Vec<Point>> = conditions
-            .directions
-            .iter()
-            .map(|&direction| path::place(&along_x, angle(direction)))
-            .collect();
+        let angles = angles_rad(conditions.mode, &conditions.directions)?;
+        let paths: Vec<Vec<Point>> = match &conditions.backward_directions {
+            None => {
+                let along_x = path::along_x(task, movement_steps);
+                angles.iter().map(|&angle| path::place(&along_x, angle)).collect()
+            }
+            Some(backward) => {
+                let Task::Composed(pair) = task else {
+                    return Err(ConditionError::OnePiece(task));
+                };
+                if backward.len() != angles.len() {
+                    return Err(ConditionError::DirectionCount {
+                        forward: angles.len(),
+                        backward: backward.len(),
+                    });
+                }
+                let back = angles_rad(conditions.mode, backward)?;
+                let both = angles.iter().zip(back);
+                both.map(|(&there, back)| path::placed_apart(pair, movement_steps, there, back))
+                    .collect()
+            }
+        };
         let target_index = if task.returns() {
             movement_steps / 2
         } else {
@@ -221,5 +248,82 @@ impl Epochs {
             [self.movement_start, self.hold_start],
             [self.hold_start, self.end],
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tasks::{Family, Pair};
+
+    fn conditions(task: Task) -> TrialConditions {
+        TrialConditions {
+            task,
+            mode: Mode::Train,
+            speed: 0,
+            delay_steps: 25,
+            directions: vec![0, 3],
+            backward_directions: None,
+        }
+    }
+
+    fn distance([ax, ay]: Point, [bx, by]: Point) -> f64 {
+        (ax - bx).hypot(ay - by)
+    }
+
+    #[test]
+    fn a_pair_aims_at_the_far_point_and_its_halves_meet_there() {
+        for task in Family::Composed.tasks() {
+            let trial = Trial::new(conditions(task)).expect("a trial");
+            assert_eq!(trial.steps(), 25 + 25 + 100 + 25);
+            assert!((trial.speed_scalar - (1.0 - 100.0 / 300.0)).abs() < 1e-15);
+            for (path, target) in trial.paths.iter().zip(&trial.targets) {
+                assert_eq!(path[50], *target);
+                assert!(distance(path[49], path[50]) < 1e-12, "{task}");
+            }
+        }
+    }
+
+    #[test]
+    fn ways_of_different_directions_jump_in_the_middle() {
+        let pair = Task::Composed(Pair::of_rule(0).expect("a pair"));
+        let apart = Trial::new(TrialConditions {
+            backward_directions: Some(vec![0, 7]),
+            ..conditions(pair)
+        })
+        .expect("a trial");
+        let together = Trial::new(conditions(pair)).expect("a trial");
+        assert_eq!(apart.paths[0], together.paths[0]);
+        assert_eq!(apart.paths[1][..50], together.paths[1][..50]);
+        // From 135° to 315°: twice the extent.
+        assert!((distance(apart.paths[1][49], apart.paths[1][50]) - 0.5).abs() < 1e-12);
+        assert_eq!(apart.targets[1], apart.paths[1][50]);
+    }
+
+    #[test]
+    fn directions_that_do_not_fit_are_refused() {
+        let pair = Task::Composed(Pair::of_rule(0).expect("a pair"));
+        let with = |task, backward: Vec<usize>| {
+            Trial::new(TrialConditions {
+                backward_directions: Some(backward),
+                ..conditions(task)
+            })
+            .expect_err("refused")
+        };
+        assert_eq!(
+            with(Task::DlyFullReach, vec![0, 0]),
+            ConditionError::OnePiece(Task::DlyFullReach)
+        );
+        let count = ConditionError::DirectionCount {
+            forward: 2,
+            backward: 1,
+        };
+        assert_eq!(with(pair, vec![0]), count);
+        let direction = ConditionError::Direction {
+            mode: Mode::Train,
+            direction: 8,
+            known: 8,
+        };
+        assert_eq!(with(pair, vec![0, 8]), direction);
     }
 }
