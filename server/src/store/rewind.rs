@@ -44,7 +44,7 @@ pub(super) async fn rewind(connection: &mut PgConnection, run: RunId, next_batch
 /// Works out the run's row anew from the points that are left.
 async fn note_rewound(connection: &mut PgConnection, run: RunId) -> Result<()> {
     sqlx::query(
-        "update runs set batches_done = 0, batches_per_second = null, last_loss_step = null, last_loss = null,
+        "update runs set batches_done = first_batch, batches_per_second = null, last_loss_step = null, last_loss = null,
              last_validation_step = null, last_validation = null,
              best_validation_step = null, best_validation = null
          where id = $1",
