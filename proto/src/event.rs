@@ -1,12 +1,13 @@
 //! What the server-sent event streams carry.
 //!
 //! `GET /runs/{id}/events` tells everything about one run, `GET /events` only the `run` events of all runs.
-//! The event's name is the variant's (`run`, `metrics`, `rewind`, `checkpoint`, `reset`), its data the JSON
+//! The event's name is the variant's (`run`, `metrics`, `rewind`, `checkpoint`, `artifact`, `reset`), its data the JSON
 //! of what the variant holds, its id what to send as `Last-Event-ID` to go on from there. Both streams
 //! begin with the current state, so a page can subscribe first and fetch curves after.
 
 use serde::{Deserialize, Serialize};
 
+use crate::artifact::Artifact;
 use crate::id::RunId;
 use crate::metrics::SeriesPoints;
 use crate::run::{Checkpoint, RunSummary};
@@ -24,6 +25,8 @@ pub enum Event {
     Rewind(Rewind),
     /// A checkpoint became durable.
     Checkpoint(Checkpoint),
+    /// A file that the run made became durable.
+    Artifact(Artifact),
     /// Too much happened since `Last-Event-ID`: fetch everything anew.
     Reset(Reset),
 }
@@ -37,6 +40,7 @@ impl Event {
             Self::Metrics(_) => "metrics",
             Self::Rewind(_) => "rewind",
             Self::Checkpoint(_) => "checkpoint",
+            Self::Artifact(_) => "artifact",
             Self::Reset(_) => "reset",
         }
     }

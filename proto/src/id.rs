@@ -71,6 +71,10 @@ id! {
     /// A stored state of a network.
     CheckpointId
 }
+id! {
+    /// A file that a run made.
+    ArtifactId
+}
 
 /// Grows with every attempt at a run. A write with any but the newest is refused and changes nothing, so a
 /// worker that was thought dead can do no harm.

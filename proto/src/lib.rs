@@ -5,6 +5,7 @@
 //! - [`id`]: a type per kind of identifier, so that a run's id cannot stand where an attempt's is wanted
 //! - [`spec`]: what an experiment may ask for, its validation and its presets
 //! - [`run`]: runs, attempts and checkpoints as clients see them
+//! - [`artifact`]: the files that a run makes
 //! - [`metrics`]: series names, batches of points and what a curve query answers
 //! - [`worker`]: the worker's side of the protocol: register, claim, heartbeat, metrics, checkpoints, finish
 //! - [`event`]: what the server-sent event streams carry
@@ -14,6 +15,7 @@
 //!
 //! This crate knows neither libtorch nor SQL, so a client builds in seconds.
 
+pub mod artifact;
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "client")]

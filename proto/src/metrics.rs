@@ -10,6 +10,9 @@ pub mod series {
     pub const LOSS_TOTAL: &str = "loss/total";
     /// Mean distance (L1, metres) between fingertip and goal.
     pub const LOSS_POSITION: &str = "loss/position";
+    /// Mean difference from the muscle activity that is learnt; written instead of [`LOSS_POSITION`] where that
+    /// is the objective.
+    pub const LOSS_IMITATION: &str = "loss/imitation";
     /// Penalty on hidden activity.
     pub const LOSS_RATE: &str = "loss/rate";
     /// Penalty on weights.
@@ -48,9 +51,32 @@ pub const POSTCARD: &str = "application/x-postcard";
 /// A measured value. JSON has no NaN and no infinities, so there these travel as the strings `NaN`, `Infinity`
 /// and `-Infinity`.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[cfg_attr(feature = "openapi", schema(value_type = f64))]
 pub struct Measured(pub f64);
+
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for Measured {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, OneOfBuilder, SchemaFormat, Type};
+        OneOfBuilder::new()
+            .item(
+                ObjectBuilder::new()
+                    .schema_type(Type::Number)
+                    .format(Some(SchemaFormat::KnownFormat(KnownFormat::Double))),
+            )
+            .item(ObjectBuilder::new().schema_type(Type::String).enum_values(Some([
+                "NaN",
+                "Infinity",
+                "-Infinity",
+            ])))
+            .description(Some(
+                "A measured value. JSON has no NaN and no infinities, so these travel as strings.",
+            ))
+            .into()
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for Measured {}
 
 impl Serialize for Measured {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -151,7 +151,7 @@ pub struct Failure {
 pub struct Progress {
     /// Batches whose metrics are stored.
     pub batches_done: u64,
-    /// Batches that the spec asks for.
+    /// Batches that the spec asks for; 0 where nothing is trained.
     pub batches_total: u64,
     /// Newest training speed, evaluations left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -221,6 +221,9 @@ pub struct RunDetail {
     pub spec: ExperimentSpec,
     /// SHA-256 of the normalised spec's JSON, in hex.
     pub spec_sha256: String,
+    /// What it starts from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<BaseCheckpoint>,
     /// Names of the series that it has written.
     pub series: Vec<String>,
     /// Its attempts, oldest first.
@@ -276,6 +279,27 @@ pub struct ExperimentAccepted {
     pub spec: ExperimentSpec,
     /// SHA-256 of the normalised spec's JSON, in hex.
     pub spec_sha256: String,
+}
+
+/// The checkpoint that an experiment starts from, as it was when the experiment was submitted. It is kept for
+/// as long as the experiment is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct BaseCheckpoint {
+    /// The checkpoint; its bytes are at `GET /checkpoints/{id}/content`.
+    pub checkpoint: CheckpointId,
+    /// The run that made it.
+    pub run: RunId,
+    /// That run's name.
+    pub run_name: String,
+    /// What it was kept for.
+    pub kind: CheckpointKind,
+    /// The batch that follows: everything before it has been applied.
+    pub next_batch: u64,
+    /// SHA-256 of its content, in hex.
+    pub sha256: String,
+    /// Length of its content.
+    pub size_bytes: u64,
 }
 
 /// What a checkpoint is kept for.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! register → claim (long poll) → heartbeat …
-//!                              → metrics, checkpoints … → finish
+//!                              → metrics, checkpoints, artifacts … → finish
 //! ```
 //!
 //! Everything after the claim carries the attempt's id and its fencing token. When the lease has passed to
@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AttemptId, CheckpointId, FencingToken, RunId, WorkerId};
-use crate::run::{CheckpointKind, Failure};
+use crate::run::{BaseCheckpoint, CheckpointKind, Failure};
 use crate::spec::ExperimentSpec;
 
 /// Longest time that a claim may wait for work, in seconds.
@@ -101,7 +101,11 @@ pub struct Claim {
     pub token: FencingToken,
     /// What to do, every field filled in.
     pub spec: ExperimentSpec,
-    /// Where to go on, if an earlier attempt left a checkpoint; else begin with batch 0.
+    /// The checkpoint that the spec's `base` stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<BaseCheckpoint>,
+    /// Where to go on, if an earlier attempt left a checkpoint; else begin with batch 0, or
+    /// where the base of a continued run left off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume: Option<ResumePoint>,
     /// How long the lease lasts without a heartbeat.
@@ -198,6 +202,25 @@ pub struct UploadCheckpoint {
     /// `validation/total` of this state, where it was evaluated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<f64>,
+}
+
+/// Query of `POST /worker/artifacts`; the body is the file itself, `application/octet-stream`, streamed.
+///
+/// It is refused (422, `checksum_mismatch`) unless the bytes have the length and the hash given. A newer file of
+/// the same name replaces the older. Sending the same one again is harmless.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema, utoipa::IntoParams))]
+pub struct UploadArtifact {
+    /// The attempt that made it.
+    pub attempt: AttemptId,
+    /// Its fencing token.
+    pub token: FencingToken,
+    /// The file's name: letters, digits, `.`, `_`, `-`; it does not begin with a dot.
+    pub name: String,
+    /// SHA-256 of the content, 64 hex digits.
+    pub sha256: String,
+    /// Length of the content.
+    pub size_bytes: u64,
 }
 
 /// Body of `POST /worker/finish`. Safe to repeat.

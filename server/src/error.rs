@@ -1,6 +1,6 @@
 //! What can go wrong in the coordinator, in terms that no transport knows.
 
-use motif_proto::id::{AttemptId, CheckpointId, FencingToken, RunId, WorkerId};
+use motif_proto::id::{ArtifactId, AttemptId, CheckpointId, FencingToken, RunId, WorkerId};
 use motif_proto::run::RunState;
 
 /// Why a request could not be carried out.
@@ -15,6 +15,12 @@ pub enum Error {
     /// There is no such checkpoint; a newer one may have replaced it.
     #[error("there is no checkpoint {0}; a newer one may have replaced it")]
     UnknownCheckpoint(CheckpointId),
+    /// There is no such artifact; a newer one may have replaced it.
+    #[error("there is no artifact {0}; a newer one may have replaced it")]
+    UnknownArtifact(ArtifactId),
+    /// The run has as many artifacts as it may have.
+    #[error("run {0} has as many artifacts as a run may have")]
+    TooManyArtifacts(RunId),
     /// The worker is not known, or not any more: it registers again.
     #[error("there is no worker {0}; register again")]
     UnknownWorker(WorkerId),

@@ -22,6 +22,7 @@ pub mod router;
 pub mod serve;
 pub mod signals;
 pub mod store;
+pub mod submission;
 pub mod tasks;
 pub mod telemetry;
 

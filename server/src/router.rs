@@ -21,7 +21,8 @@ use utoipa_axum::routes;
 use crate::app::AppState;
 use crate::http::problem::{ApiError, render_problems};
 use crate::http::{
-    checkpoints, dashboard, events, experiments, guard, health, metrics, presets, runs, worker, workers,
+    artifacts, checkpoints, dashboard, events, experiments, guard, health, metrics, presets, runs, worker,
+    workers,
 };
 
 /// Where the API stands.
@@ -54,6 +55,7 @@ pub enum Reach {
     tags(
         (name = "runs", description = "Submit, list, watch, cancel"),
         (name = "checkpoints", description = "Stored networks"),
+        (name = "artifacts", description = "Files that runs made"),
         (name = "workers", description = "Who works and what waits"),
         (name = "worker", description = "The worker's side: register, claim, heartbeat, report, finish"),
         (name = "health", description = "Whether the coordinator lives"),
@@ -110,6 +112,7 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(metrics::curves))
         .routes(routes!(metrics::curves_of_runs))
         .routes(routes!(checkpoints::list))
+        .routes(routes!(artifacts::list))
         .routes(routes!(presets::list))
         .routes(routes!(workers::list))
         .routes(routes!(workers::queue))
@@ -128,10 +131,12 @@ fn api() -> OpenApiRouter<AppState> {
         .layer(middleware::from_fn(limit_time));
     let patient = OpenApiRouter::new()
         .routes(routes!(checkpoints::content))
+        .routes(routes!(artifacts::content))
         .routes(routes!(events::of_run))
         .routes(routes!(events::of_all))
         .routes(routes!(worker::claim))
-        .routes(routes!(worker::upload_checkpoint));
+        .routes(routes!(worker::upload_checkpoint))
+        .routes(routes!(worker::upload_artifact));
     let outside = OpenApiRouter::new()
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))

@@ -34,7 +34,7 @@ async fn a_spec_is_filled_in_and_queued_under_its_hash() {
     let app = App::start().await;
     let spec = json!({ "preset": "demo", "seed": 7, "tags": ["paper"], "network": { "hidden": 32 } });
     let accepted: ExperimentAccepted = app.post(EXPERIMENTS, &spec).await.expect(StatusCode::CREATED);
-    assert_eq!((accepted.spec.seed, accepted.spec.network.hidden), (7, 32));
+    assert_eq!((accepted.spec.seed, accepted.spec.network.hidden()), (7, 32));
     assert_eq!(accepted.run.state, RunState::Queued);
     let hash = format!("{:x}", Sha256::digest(accepted.spec.to_canonical_json()));
     assert_eq!(accepted.spec_sha256, hash);

@@ -513,7 +513,7 @@ async fn curves_of_earlier_versions_are_kept() {
             .bind(name)
             .bind(steps[0].cast_signed())
             .bind(before.cast_signed())
-            .bind(steps.len() as i32)
+            .bind(i32::try_from(steps.len()).unwrap())
             .bind(differences)
             .bind(values)
             .execute(&pool)

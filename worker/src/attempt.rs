@@ -1,11 +1,12 @@
-//! One attempt, from its claim to its end: fetch the checkpoint, train on a thread of its own, deliver.
+//! One attempt, from its claim to its end: fetch the checkpoints, train on a thread of its own, deliver.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use futures::StreamExt;
 use motif_proto::client::{Client, ClientError};
-use motif_proto::run::{Failure, FailureClass};
+use motif_proto::id::CheckpointId;
+use motif_proto::run::{BaseCheckpoint, Failure, FailureClass};
 use motif_proto::worker::{Claim, HeldLease, Outcome, ResumePoint};
 use sha2::{Digest, Sha256};
 
@@ -94,13 +95,12 @@ fn log(outcome: &Outcome) {
 
 /// Trains; `None` when the run is no longer this worker's.
 async fn execute(shared: &Shared, claim: &Claim, stop: &Stop, outbox: &Arc<Outbox>) -> Option<Outcome> {
-    let resume = match &claim.resume {
-        None => None,
-        Some(point) => match fetch(&shared.client, point, stop).await {
-            Ok(Some(bytes)) => Some(bytes),
-            Ok(None) => return (stop.asked() == Asked::HandBack).then_some(Outcome::Released),
-            Err(failure) => return Some(Outcome::Failed { failure }),
-        },
+    let base = claim.base.as_ref().map(Stored::from);
+    let resume = claim.resume.as_ref().map(Stored::from);
+    let (base, resume) = match fetch_both(&shared.client, base, resume, stop).await {
+        Ok(Some(fetched)) => fetched,
+        Ok(None) => return (stop.asked() == Asked::HandBack).then_some(Outcome::Released),
+        Err(failure) => return Some(Outcome::Failed { failure }),
     };
     tracing::info!(
         name = claim.spec.name,
@@ -116,9 +116,9 @@ async fn execute(shared: &Shared, claim: &Claim, stop: &Stop, outbox: &Arc<Outbo
         .spawn(move || {
             let _entered = span.enter();
             let train = || {
-                let mut training = engine.open(&spec, resume.as_deref())?;
-                drop(resume);
-                let mut reporter = Reporter::new(outbox, spec.network.activation);
+                let mut training = engine.open(&spec, base.as_deref(), resume.as_deref())?;
+                drop((base, resume));
+                let mut reporter = Reporter::new(outbox, &spec);
                 drive(training.as_mut(), &stop, &mut reporter)
             };
             let ended = catch_unwind(AssertUnwindSafe(train))
@@ -151,8 +151,57 @@ fn internal(message: String) -> Failure {
     }
 }
 
-/// Fetches the checkpoint to go on from, for as long as the coordinator is away. `None` when asked to stop first.
-async fn fetch(client: &Client, point: &ResumePoint, stop: &Stop) -> Result<Option<Vec<u8>>, Failure> {
+/// A checkpoint to fetch.
+struct Stored<'a> {
+    checkpoint: CheckpointId,
+    sha256: &'a str,
+    size_bytes: u64,
+}
+
+impl<'a> From<&'a BaseCheckpoint> for Stored<'a> {
+    fn from(base: &'a BaseCheckpoint) -> Self {
+        Self {
+            checkpoint: base.checkpoint,
+            sha256: &base.sha256,
+            size_bytes: base.size_bytes,
+        }
+    }
+}
+
+impl<'a> From<&'a ResumePoint> for Stored<'a> {
+    fn from(point: &'a ResumePoint) -> Self {
+        Self {
+            checkpoint: point.checkpoint,
+            sha256: &point.sha256,
+            size_bytes: point.size_bytes,
+        }
+    }
+}
+
+/// The bytes of the base and of the checkpoint to go on from, where there are such.
+type Fetched = (Option<Vec<u8>>, Option<Vec<u8>>);
+
+/// Fetches what an attempt begins with. `None` when asked to stop first.
+async fn fetch_both(
+    client: &Client,
+    base: Option<Stored<'_>>,
+    resume: Option<Stored<'_>>,
+    stop: &Stop,
+) -> Result<Option<Fetched>, Failure> {
+    let mut fetched = [None, None];
+    for (bytes, stored) in fetched.iter_mut().zip([base, resume]) {
+        let Some(stored) = stored else { continue };
+        *bytes = fetch(client, &stored, stop).await?;
+        if bytes.is_none() {
+            return Ok(None);
+        }
+    }
+    let [base, resume] = fetched;
+    Ok(Some((base, resume)))
+}
+
+/// Fetches a checkpoint, for as long as the coordinator is away. `None` when asked to stop first.
+async fn fetch(client: &Client, point: &Stored<'_>, stop: &Stop) -> Result<Option<Vec<u8>>, Failure> {
     if point.size_bytes > MAX_CHECKPOINT_BYTES {
         let bytes = point.size_bytes;
         return Err(internal(format!("a checkpoint of {bytes} bytes is no network's")));
@@ -199,7 +248,7 @@ async fn wait(backoff: &mut Backoff, stop: &Stop) {
 }
 
 /// A checkpoint's bytes; at most one byte more than it should have.
-async fn download(client: &Client, point: &ResumePoint) -> Result<Vec<u8>, ClientError> {
+async fn download(client: &Client, point: &Stored<'_>) -> Result<Vec<u8>, ClientError> {
     let content = client.checkpoint_content(point.checkpoint).await?;
     let size = usize::try_from(point.size_bytes).unwrap_or(usize::MAX);
     let mut bytes = Vec::with_capacity(size);

@@ -12,6 +12,7 @@ use motif_motor::training::BatchReport;
 use motif_proto::run::{CheckpointKind, Failure};
 
 use crate::engine::Training;
+use crate::table;
 
 /// Asks a training to stop at the next batch, from any thread.
 #[derive(Clone, Debug, Default)]
@@ -85,6 +86,12 @@ pub trait Recorder {
     /// # Errors
     /// When it cannot be recorded.
     fn checkpoint(&mut self, state: State) -> Result<(), Self::Error>;
+
+    /// A file to keep beside the checkpoints; a later one of the same name replaces it.
+    ///
+    /// # Errors
+    /// When it cannot be recorded.
+    fn artifact(&mut self, name: &str, bytes: &[u8]) -> Result<(), Self::Error>;
 }
 
 /// How a training ended.
@@ -142,6 +149,12 @@ pub fn drive<R: Recorder>(
                 continue;
             };
             recorder.evaluation(&evaluation).map_err(Error::Recording)?;
+            if !training.has_states() {
+                for (name, bytes) in table::files(&evaluation) {
+                    recorder.artifact(name, &bytes).map_err(Error::Recording)?;
+                }
+                continue;
+            }
             // The same bytes for both, so that a store that goes by content keeps them once.
             let last = state(training, CheckpointKind::Last, Some(evaluation.total))?;
             if evaluation.is_best {

@@ -6,26 +6,37 @@ use std::any::Any;
 use std::ops::ControlFlow;
 
 use motif_motor::checkpoint::Checkpoint;
+use motif_motor::config::{Objective, TrainingConfig};
 use motif_motor::device::{Device, Numerics, Precision};
 use motif_motor::error::Error as MotorError;
-use motif_motor::evaluation::Evaluation;
+use motif_motor::evaluation::{Evaluation, Examiner, Progress};
 use motif_motor::training::{BatchReport, Trainer};
 use motif_proto::run::{Failure, FailureClass};
-use motif_proto::spec::ExperimentSpec;
+use motif_proto::spec::{ExperimentKind, ExperimentSpec};
 
-use crate::spec::training_config;
+use crate::spec::{training_config, with_inputs_of};
 
 /// Builds trainings. Shared by all slots.
 pub trait Engine: Send + Sync {
-    /// A training at its beginning, or where a checkpoint left off. It belongs to the thread that called.
+    /// A training at its beginning, or where a checkpoint (`resume`) left off. It belongs to the thread that called.
+    /// `base` is the checkpoint file of the network that the experiment starts from, needed also to go on.
     ///
     /// # Errors
-    /// When the spec cannot be carried out or the checkpoint does not fit.
-    fn open(&self, spec: &ExperimentSpec, resume: Option<&[u8]>) -> Result<Box<dyn Training>, Failure>;
+    /// When the spec cannot be carried out or a checkpoint does not fit.
+    fn open(
+        &self,
+        spec: &ExperimentSpec,
+        base: Option<&[u8]>,
+        resume: Option<&[u8]>,
+    ) -> Result<Box<dyn Training>, Failure>;
 }
 
-/// One run's training. All calls block.
+/// One run's training, or an evaluation: a training of no batches and without states to keep. All calls block.
 pub trait Training {
+    /// Whether there are states to keep. If not, the evaluation itself is the result.
+    fn has_states(&self) -> bool {
+        true
+    }
     /// Batch that comes next.
     fn next_batch(&self) -> u64;
     /// Whether all batches were trained.
@@ -66,15 +77,126 @@ impl Motor {
 }
 
 impl Engine for Motor {
-    fn open(&self, spec: &ExperimentSpec, resume: Option<&[u8]>) -> Result<Box<dyn Training>, Failure> {
-        let config = training_config(spec);
-        let trainer = match resume {
-            None => Trainer::new(config, self.numerics),
-            Some(bytes) => Checkpoint::from_bytes(bytes)
-                .map_err(MotorError::from)
-                .and_then(|checkpoint| Trainer::resume(config, self.numerics, &checkpoint)),
+    fn open(
+        &self,
+        spec: &ExperimentSpec,
+        base: Option<&[u8]>,
+        resume: Option<&[u8]>,
+    ) -> Result<Box<dyn Training>, Failure> {
+        let read = |bytes: &[u8]| Checkpoint::from_bytes(bytes).map_err(MotorError::from);
+        let opened = || -> Result<Box<dyn Training>, MotorError> {
+            // A checkpoint of the run itself holds all that the base gave, but for what a teacher shows.
+            if let Some(resume) = resume {
+                let own = read(resume)?;
+                let config = with_inputs_of(training_config(spec), &own.config.network, None);
+                let teaches = config.objective == Objective::MuscleActivity;
+                let trainer = Trainer::resume(config, self.numerics, &own)?;
+                return Ok(Box::new(match base.filter(|_| teaches) {
+                    Some(teacher) => trainer.taught_by(&read(teacher)?)?,
+                    None => trainer,
+                }));
+            }
+            let config = training_config(spec);
+            let base = base.map(read).transpose()?;
+            let Some(base) = base else {
+                return Ok(Box::new(Trainer::new(config, self.numerics)?));
+            };
+            let of_base = |config| with_inputs_of(config, &base.config.network, Some(spec.kind));
+            Ok(match spec.kind {
+                ExperimentKind::Train => Box::new(Trainer::new(config, self.numerics)?.taught_by(&base)?),
+                ExperimentKind::Continue => {
+                    Box::new(Trainer::continuing(of_base(config), self.numerics, &base)?)
+                }
+                ExperimentKind::Transfer => {
+                    Box::new(Trainer::transferring(of_base(config), self.numerics, &base)?)
+                }
+                ExperimentKind::Evaluate => {
+                    Box::new(Examination::new(of_base(config), self.numerics, &base)?)
+                }
+            })
         };
-        Ok(Box::new(trainer.map_err(|error| failure(&error))?))
+        if base.is_none() && resume.is_none() && spec.kind.needs_base() {
+            return Err(Failure {
+                class: FailureClass::BadSpec,
+                message: format!("a {} needs a base, and none was given", spec.kind.as_str()),
+            });
+        }
+        // A base that does not fit is a mistake of the spec; a checkpoint of the run itself is not.
+        let of_spec = resume.is_none();
+        opened().map_err(|error| match error {
+            MotorError::Checkpoint(_) if of_spec => Failure {
+                class: FailureClass::BadSpec,
+                message: format!("the base does not fit: {}", chain(&error)),
+            },
+            error => failure(&error),
+        })
+    }
+}
+
+/// The evaluation of a network that is not trained.
+struct Examination {
+    examiner: Examiner,
+    done: bool,
+}
+
+impl Examination {
+    fn new(config: TrainingConfig, numerics: Numerics, base: &Checkpoint) -> Result<Self, MotorError> {
+        Ok(Self {
+            examiner: Examiner::new(config, numerics, base)?,
+            done: false,
+        })
+    }
+}
+
+impl Training for Examination {
+    fn has_states(&self) -> bool {
+        false
+    }
+
+    fn next_batch(&self) -> u64 {
+        0
+    }
+
+    fn is_finished(&self) -> bool {
+        true
+    }
+
+    fn evaluation_pending(&self) -> bool {
+        !self.done
+    }
+
+    fn train_batch(&mut self) -> Result<BatchReport, Failure> {
+        Err(failure(&MotorError::Finished { batches: 0 }))
+    }
+
+    fn evaluate(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<Evaluation>, Failure> {
+        let evaluation = unless_stopped(stop, |progress| self.examiner.evaluate(progress))?;
+        self.done = evaluation.is_some();
+        // The one point of its curves.
+        Ok(evaluation.map(|evaluation| Evaluation {
+            batch: 0,
+            ..evaluation
+        }))
+    }
+
+    fn checkpoint(&self) -> Result<Vec<u8>, Failure> {
+        Err(failure(&MotorError::Finished { batches: 0 }))
+    }
+}
+
+/// An evaluation, or `None` when `stop` said so before its end.
+fn unless_stopped(
+    stop: &dyn Fn() -> bool,
+    evaluate: impl FnOnce(&mut Progress<'_>) -> Result<Evaluation, MotorError>,
+) -> Result<Option<Evaluation>, Failure> {
+    let mut go_on = |_| match stop() {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    };
+    match evaluate(&mut go_on) {
+        Ok(evaluation) => Ok(Some(evaluation)),
+        Err(MotorError::Interrupted) => Ok(None),
+        Err(error) => Err(failure(&error)),
     }
 }
 
@@ -96,15 +218,7 @@ impl Training for Trainer {
     }
 
     fn evaluate(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<Evaluation>, Failure> {
-        let mut go_on = |_| match stop() {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        };
-        match Trainer::evaluate(self, &mut go_on) {
-            Ok(evaluation) => Ok(Some(evaluation)),
-            Err(MotorError::Interrupted) => Ok(None),
-            Err(error) => Err(failure(&error)),
-        }
+        unless_stopped(stop, |progress| Trainer::evaluate(self, progress))
     }
 
     fn checkpoint(&self) -> Result<Vec<u8>, Failure> {
@@ -116,7 +230,7 @@ impl Training for Trainer {
 /// Classes an error of the science, for the decision whether another attempt makes sense.
 fn failure(error: &MotorError) -> Failure {
     let class = match error {
-        MotorError::InvalidConfig { .. } => FailureClass::BadSpec,
+        MotorError::InvalidConfig { .. } | MotorError::NoTeacher => FailureClass::BadSpec,
         MotorError::Diverged { .. } | MotorError::EvaluationDiverged { .. } => FailureClass::Diverged,
         MotorError::Interrupted
         | MotorError::Finished { .. }
@@ -206,21 +320,22 @@ mod tests {
         let spec = |hidden: u32| {
             ExperimentSpec::resolve(
                 &json!({ "network": { "hidden": hidden }, "training": { "batch_size": 2 } }),
+                None,
             )
             .expect("a valid spec")
         };
         let engine = Motor::new(Device::Cpu).expect("a processor");
         let bytes = engine
-            .open(&spec(4), None)
+            .open(&spec(4), None, None)
             .and_then(|training| training.checkpoint())
             .expect("a checkpoint");
-        let refused = engine.open(&spec(5), Some(&bytes)).err().expect("refused");
+        let refused = engine.open(&spec(5), None, Some(&bytes)).err().expect("refused");
         assert!(
             refused.message.contains("another `network`"),
             "{}",
             refused.message
         );
-        assert!(engine.open(&spec(4), Some(&bytes[..100])).is_err());
+        assert!(engine.open(&spec(4), None, Some(&bytes[..100])).is_err());
     }
 
     #[test]

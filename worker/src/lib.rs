@@ -2,10 +2,12 @@
 //!
 //! In reading order:
 //!
-//! - [`spec`]: from what an experiment asks for to what the science is told;
+//! - [`spec`]: from what an experiment asks for to what the science is told; [`origin`]: and back;
+//! - [`spec_file`], [`base`], [`pth`]: specs and networks on this machine's disk;
 //! - [`engine`]: the door to the science, and what can come back through it;
 //! - [`driver`]: batches, evaluations and checkpoints of one run, in their order;
-//! - [`local`]: a run whose results are files of a folder;
+//! - [`local`]: a run whose results are files of a folder; [`table`]: those of an evaluation; [`verify`]: recomputing
+//!   them;
 //! - [`daemon`]: runs for a coordinator; [`claim`] gets them, [`lease`] keeps them, [`attempt`] carries them out;
 //! - [`report`], [`outbox`], [`sender`], [`spool`]: what was measured, in order, on disk until it was told;
 //! - [`machine`], [`backoff`]: facts about the machine, and patience;
@@ -13,6 +15,7 @@
 
 pub mod attempt;
 pub mod backoff;
+pub mod base;
 pub mod claim;
 pub mod commands;
 pub mod daemon;
@@ -21,8 +24,13 @@ pub mod engine;
 pub mod lease;
 pub mod local;
 pub mod machine;
+pub mod origin;
 pub mod outbox;
+pub mod pth;
 pub mod report;
 pub mod sender;
 pub mod spec;
+pub mod spec_file;
 pub mod spool;
+pub mod table;
+pub mod verify;

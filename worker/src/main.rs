@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use motif_worker::commands::{bench, golden, run, stitch, train};
+use motif_worker::commands::{bench, export, golden, import, run, stitch, train, verify};
 
 /// Trains networks that control a muscle-driven arm.
 #[derive(Parser)]
@@ -18,6 +18,9 @@ enum Command {
     Run(run::Arguments),
     Train(train::Arguments),
     Stitch(stitch::Arguments),
+    Verify(verify::Arguments),
+    Import(import::Arguments),
+    Export(export::Arguments),
     Golden(golden::Arguments),
     #[command(subcommand)]
     Bench(bench::Command),
@@ -28,6 +31,9 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(arguments),
         Command::Train(arguments) => train::run(&arguments),
         Command::Stitch(arguments) => stitch::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
         Command::Golden(arguments) => golden::run(&arguments),
         Command::Bench(bench::Command::Train(arguments)) => bench::train(&arguments),
     };

@@ -2,7 +2,7 @@
 //!
 //! The training's thread puts in, the [`sender`](crate::sender) takes out. Points gather in memory and are
 //! sealed into numbered batches; a checkpoint seals what happened before it, so that it never outruns its curve.
-//! Of checkpoints that wait, only the newest of each kind is kept. When the outbox is full, or the disk is,
+//! Of checkpoints that wait, only the newest of each kind is kept. Artifacts all go. When the outbox is full, or the disk is,
 //! whoever puts in waits.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use motif_proto::id::{AttemptId, FencingToken};
 use motif_proto::metrics::{Measured, MetricsBatch, SeriesPoints};
 use motif_proto::run::{CheckpointKind, Failure};
-use motif_proto::worker::{FinishAttempt, HeldLease, Outcome, UploadCheckpoint};
+use motif_proto::worker::{FinishAttempt, HeldLease, Outcome, UploadArtifact, UploadCheckpoint};
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 
@@ -102,6 +102,13 @@ pub enum Content {
         /// The file.
         file: PathBuf,
     },
+    /// A file that the run made.
+    Artifact {
+        /// What is told about it.
+        upload: UploadArtifact,
+        /// The file.
+        file: PathBuf,
+    },
     /// The end.
     Finish(FinishAttempt),
 }
@@ -158,20 +165,8 @@ impl Outbox {
     /// [`Closed`].
     pub fn checkpoint(&self, state: &State) -> Result<(), Closed> {
         let sha256 = hex(&Sha256::digest(&state.bytes));
-        let mut contents = self.seal_patiently(self.wait_for_room(self.lock())?)?;
-        let number = contents.number();
-        drop(contents);
-        // Written without the lock, so that sending goes on; only this thread puts in, so nothing can come between.
-        let file = self
-            .folder
-            .join(format!("{number:08}-{}.safetensors", state.kind));
-        while let Err(error) = write(&file, &state.bytes) {
-            drop(self.wait_for_disk(self.lock(), &error)?);
-        }
-        contents = self.lock();
-        if contents.closed {
-            return Err(Closed);
-        }
+        let name = format!("{}.safetensors", state.kind);
+        let (mut contents, number, file) = self.lay_down(&name, &state.bytes)?;
         contents.drop_waiting_checkpoint(state.kind);
         let upload = UploadCheckpoint {
             attempt: self.lease.attempt,
@@ -191,6 +186,42 @@ impl Outbox {
         drop(contents);
         self.filled.notify_one();
         Ok(())
+    }
+
+    /// Takes in a file that the run made, after everything recorded before.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub fn artifact(&self, name: &str, bytes: &[u8]) -> Result<(), Closed> {
+        let upload = UploadArtifact {
+            attempt: self.lease.attempt,
+            token: self.lease.token,
+            name: name.to_owned(),
+            sha256: hex(&Sha256::digest(bytes)),
+            size_bytes: bytes.len() as u64,
+        };
+        let (mut contents, number, file) = self.lay_down("artifact", bytes)?;
+        contents.put(number, upload.size_bytes, Content::Artifact { upload, file });
+        drop(contents);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// Seals what was recorded before, and writes bytes to a numbered file. Waits while there is no room.
+    fn lay_down(&self, name: &str, bytes: &[u8]) -> Result<(MutexGuard<'_, Contents>, u64, PathBuf), Closed> {
+        let mut contents = self.seal_patiently(self.wait_for_room(self.lock())?)?;
+        let number = contents.number();
+        drop(contents);
+        // Written without the lock, so that sending goes on; only this thread puts in, so nothing can come between.
+        let file = self.folder.join(format!("{number:08}-{name}"));
+        while let Err(error) = write(&file, bytes) {
+            drop(self.wait_for_disk(self.lock(), &error)?);
+        }
+        let contents = self.lock();
+        if contents.closed {
+            return Err(Closed);
+        }
+        Ok((contents, number, file))
     }
 
     /// Takes in how the attempt ended; nothing follows.
@@ -427,7 +458,7 @@ fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Frees a file's place on disk. If that fails, it is freed with the whole folder.
 fn remove(content: &Content) {
     match content {
-        Content::Metrics { file, .. } | Content::Checkpoint { file, .. } => {
+        Content::Metrics { file, .. } | Content::Checkpoint { file, .. } | Content::Artifact { file, .. } => {
             if let Err(error) = fs::remove_file(file) {
                 tracing::debug!(%error, "cannot remove a file that was sent");
             }

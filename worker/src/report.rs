@@ -5,7 +5,7 @@ use std::sync::Arc;
 use motif_motor::evaluation::Evaluation;
 use motif_motor::training::BatchReport;
 use motif_proto::metrics::series;
-use motif_proto::spec::network::Activation;
+use motif_proto::spec::ExperimentSpec;
 
 use crate::driver::{Recorder, State};
 use crate::outbox::{Closed, Outbox, Point};
@@ -18,12 +18,12 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// A recorder for a network with the given activation, on which depends which losses there are.
+    /// A recorder for an experiment, on which depends which losses there are.
     #[must_use]
-    pub fn new(outbox: Arc<Outbox>, activation: Activation) -> Self {
+    pub fn new(outbox: Arc<Outbox>, spec: &ExperimentSpec) -> Self {
         Self {
             outbox,
-            dynamics: activation.has_dynamics_loss(),
+            dynamics: spec.network.has_dynamics_loss(),
         }
     }
 }
@@ -35,7 +35,10 @@ impl Recorder for Reporter {
         let losses = &report.losses;
         let mut values = vec![
             (series::LOSS_TOTAL, losses.total),
-            (series::LOSS_POSITION, losses.position),
+            match losses.imitation {
+                Some(imitation) => (series::LOSS_IMITATION, imitation),
+                None => (series::LOSS_POSITION, losses.position),
+            },
             (series::LOSS_RATE, losses.rate),
             (series::LOSS_WEIGHT, losses.weight),
             (series::LOSS_MUSCLE, losses.muscle),
@@ -70,5 +73,9 @@ impl Recorder for Reporter {
 
     fn checkpoint(&mut self, state: State) -> Result<(), Closed> {
         self.outbox.checkpoint(&state)
+    }
+
+    fn artifact(&mut self, name: &str, bytes: &[u8]) -> Result<(), Closed> {
+        self.outbox.artifact(name, bytes)
     }
 }

@@ -123,6 +123,7 @@ async fn send(client: &Client, letter: &Letter) -> Result<(), ClientError> {
             client.send_metrics(&batch).await.map(drop)
         }
         Content::Checkpoint { upload, file } => client.upload_checkpoint(upload, file).await,
+        Content::Artifact { upload, file } => client.upload_artifact(upload, file).await,
         Content::Finish(finish) => client.finish(finish).await,
     }
 }

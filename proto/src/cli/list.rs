@@ -8,6 +8,7 @@ use super::CliError;
 use super::output::{Output, age, left, loss, progress, short_id, state};
 use crate::client::{Client, RunFilter};
 use crate::run::{RunList, RunState, RunSummary};
+use crate::spec::ExperimentKind;
 
 /// Longest page that is asked for at once.
 const PAGE: u32 = 100;
@@ -17,6 +18,10 @@ pub(super) struct List {
     /// Only runs in this state
     #[arg(long, value_enum)]
     state: Option<StateArg>,
+
+    /// Only runs that do this
+    #[arg(long, value_enum)]
+    kind: Option<KindArg>,
 
     /// Only runs with this tag
     #[arg(long)]
@@ -42,6 +47,25 @@ enum StateArg {
     Succeeded,
     Failed,
     Cancelled,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum KindArg {
+    Train,
+    Continue,
+    Transfer,
+    Evaluate,
+}
+
+impl From<KindArg> for ExperimentKind {
+    fn from(kind: KindArg) -> Self {
+        match kind {
+            KindArg::Train => Self::Train,
+            KindArg::Continue => Self::Continue,
+            KindArg::Transfer => Self::Transfer,
+            KindArg::Evaluate => Self::Evaluate,
+        }
+    }
 }
 
 impl From<StateArg> for RunState {
@@ -88,6 +112,7 @@ impl List {
                 .saturating_sub(u32::try_from(runs.len()).unwrap_or(u32::MAX));
             let filter = RunFilter {
                 state: self.state.map(RunState::from),
+                kind: self.kind.map(ExperimentKind::from),
                 text: self.search.clone(),
                 tag: self.tag.clone(),
                 limit: Some(missing.min(PAGE)),
@@ -113,6 +138,7 @@ pub(super) fn table(out: &Output, runs: &[RunSummary], now: DateTime<Utc>) -> St
         vec![
             Cell::new(short_id(run.id)),
             Cell::new(&run.name),
+            Cell::new(run.kind.as_str()),
             state(run.state),
             Cell::new(progress(run)),
             Cell::new(loss(run.last_loss)),
@@ -125,6 +151,7 @@ pub(super) fn table(out: &Output, runs: &[RunSummary], now: DateTime<Utc>) -> St
         &[
             left("RUN"),
             left("NAME"),
+            left("KIND"),
             left("STATE"),
             left("BATCHES"),
             left("LOSS"),

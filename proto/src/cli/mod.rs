@@ -9,6 +9,7 @@
 mod bench;
 mod cancel;
 mod config;
+mod download;
 mod list;
 mod metrics;
 mod output;

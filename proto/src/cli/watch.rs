@@ -104,7 +104,7 @@ async fn until_the_end(
                     return Ok(summary);
                 }
             }
-            Event::Checkpoint(_) => {}
+            Event::Checkpoint(_) | Event::Artifact(_) => {}
         }
     }
     Err(CliError::Failed(

@@ -6,9 +6,11 @@ use serde_json::Value;
 
 use super::http::Content;
 use super::{Client, ClientError};
-use crate::id::{CheckpointId, RunId};
+use crate::artifact::{Artifact, ArtifactList};
+use crate::id::{ArtifactId, CheckpointId, RunId};
 use crate::metrics::RunMetrics;
 use crate::run::{Checkpoint, CheckpointList, ExperimentAccepted, Queue, RunDetail, RunList, RunState};
+use crate::spec::ExperimentKind;
 use crate::spec::preset::{PresetInfo, PresetList};
 use crate::worker::{WorkerInfo, WorkerList};
 
@@ -18,6 +20,9 @@ pub struct RunFilter {
     /// Only runs in this state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<RunState>,
+    /// Only runs that do this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<ExperimentKind>,
     /// Only runs whose name has this text in it.
     #[serde(rename = "q", skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
@@ -117,6 +122,24 @@ impl Client {
     /// A problem with status 404 where a newer checkpoint has replaced it.
     pub async fn checkpoint_content(&self, checkpoint: CheckpointId) -> Result<Content, ClientError> {
         self.content(&["checkpoints", &checkpoint.to_string(), "content"])
+            .await
+    }
+
+    /// The files that a run made, by their names.
+    ///
+    /// # Errors
+    /// Any of [`ClientError`].
+    pub async fn artifacts(&self, run: RunId) -> Result<Vec<Artifact>, ClientError> {
+        let list: ArtifactList = self.get(&["runs", &run.to_string(), "artifacts"]).await?;
+        Ok(list.artifacts)
+    }
+
+    /// An artifact's bytes. They are not compared with its hash here.
+    ///
+    /// # Errors
+    /// A problem with status 404 where a newer one has replaced it.
+    pub async fn artifact_content(&self, artifact: ArtifactId) -> Result<Content, ClientError> {
+        self.content(&["artifacts", &artifact.to_string(), "content"])
             .await
     }
 

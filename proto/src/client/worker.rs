@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::{Body, Method, StatusCode};
+use serde::Serialize;
 use tokio_util::io::ReaderStream;
 
 use super::{Client, ClientError};
 use crate::metrics::{MetricsAccepted, MetricsBatch, POSTCARD};
 use crate::worker::{
-    Claim, ClaimRequest, FinishAttempt, Heartbeat, HeartbeatAnswer, RegisterWorker, UploadCheckpoint,
-    WorkerRegistered,
+    Claim, ClaimRequest, FinishAttempt, Heartbeat, HeartbeatAnswer, RegisterWorker, UploadArtifact,
+    UploadCheckpoint, WorkerRegistered,
 };
 
 /// How long after the end of its wait a claim may still be answered.
@@ -71,14 +72,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::File`], and problems with the codes `stale_lease`, `sequence_gap`, `checksum_mismatch`.
     pub async fn upload_checkpoint(&self, upload: &UploadCheckpoint, file: &Path) -> Result<(), ClientError> {
-        let content = tokio::fs::File::open(file)
-            .await
-            .map_err(|source| ClientError::File {
-                path: file.to_owned(),
-                source,
-            })?;
-        self.upload_checkpoint_body(upload, Body::wrap_stream(ReaderStream::new(content)))
-            .await
+        self.upload_checkpoint_body(upload, content_of(file).await?).await
     }
 
     /// Sends a checkpoint from bytes or a stream of bytes. Safe to repeat with the same bytes.
@@ -90,13 +84,33 @@ impl Client {
         upload: &UploadCheckpoint,
         content: impl Into<Body>,
     ) -> Result<(), ClientError> {
-        let transfer = Duration::from_secs(upload.size_bytes / SLOWEST_UPLOAD_BYTES_PER_SECOND);
+        self.upload("checkpoints", upload, upload.size_bytes, content.into())
+            .await
+    }
+
+    /// Sends a file that a run made, without holding it in memory. Safe to repeat.
+    ///
+    /// # Errors
+    /// [`ClientError::File`], and problems with the codes `stale_lease`, `checksum_mismatch`.
+    pub async fn upload_artifact(&self, upload: &UploadArtifact, file: &Path) -> Result<(), ClientError> {
+        self.upload("artifacts", upload, upload.size_bytes, content_of(file).await?)
+            .await
+    }
+
+    async fn upload(
+        &self,
+        place: &str,
+        query: &impl Serialize,
+        size_bytes: u64,
+        content: Body,
+    ) -> Result<(), ClientError> {
+        let transfer = Duration::from_secs(size_bytes / SLOWEST_UPLOAD_BYTES_PER_SECOND);
         let request = self
-            .request(Method::POST, &["worker", "checkpoints"])
-            .query(upload)
+            .request(Method::POST, &["worker", place])
+            .query(query)
             .timeout(UPLOAD_GRACE + transfer)
             .header(CONTENT_TYPE, "application/octet-stream")
-            .header(CONTENT_LENGTH, upload.size_bytes)
+            .header(CONTENT_LENGTH, size_bytes)
             .body(content);
         self.send(request).await.map(drop)
     }
@@ -109,4 +123,15 @@ impl Client {
         let request = self.request(Method::POST, &["worker", "finish"]);
         self.send(request.json(finish)).await.map(drop)
     }
+}
+
+/// A file as a body that is read while it is sent.
+async fn content_of(file: &Path) -> Result<Body, ClientError> {
+    let content = tokio::fs::File::open(file)
+        .await
+        .map_err(|source| ClientError::File {
+            path: file.to_owned(),
+            source,
+        })?;
+    Ok(Body::wrap_stream(ReaderStream::new(content)))
 }

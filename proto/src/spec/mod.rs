@@ -1,28 +1,42 @@
 //! What an experiment may ask for.
 //!
 //! A spec arrives as a JSON document (TOML files have the same fields). [`ExperimentSpec::resolve`] lays it over
-//! its preset and over the defaults, checks every field, and either returns the spec with everything filled
-//! in or *all* the problems at once, each naming its field.
+//! its preset, over what it takes from its base, and over the defaults, checks every field, and either returns
+//! the spec with everything filled in or *all* the problems at once, each naming its field.
 //!
 //! - [`read`]: reads a JSON object field by field and collects what is wrong
-//! - [`network`], [`training`], [`resources`]: the tables of a spec
+//! - [`network`], [`regions`], [`training`], [`evaluation`], [`compatibility`], [`resources`]: the tables of a spec
+//! - [`task`]: the tasks by name
+//! - [`base`]: what an experiment takes over from the one that it starts from
 //! - [`preset`]: the named experiments
 
+pub mod base;
+pub mod compatibility;
+pub mod evaluation;
+mod layers;
+mod names;
 pub mod network;
 pub mod preset;
 pub mod read;
+pub mod regions;
 pub mod resources;
+pub mod task;
 pub mod training;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::problem::FieldProblem;
+use crate::run::CheckpointKind;
+use base::Base;
+use compatibility::CompatibilitySpec;
+use evaluation::EvaluationSpec;
 use network::NetworkSpec;
 use preset::Preset;
 use read::{Choice, Table};
 use resources::ResourcesSpec;
-use training::TrainingSpec;
+use task::TaskName;
+use training::{Objective, TrainingSpec};
 
 /// Greatest seed: whole numbers above it do not survive every JSON reader.
 pub const MAX_SEED: u64 = (1 << 53) - 1;
@@ -34,6 +48,12 @@ pub const MAX_SEED: u64 = (1 << 53) - 1;
 pub enum ExperimentKind {
     /// Train a network from its initial values.
     Train,
+    /// Train a network further, exactly as if it had not been stopped.
+    Continue,
+    /// Give a trained network new rule inputs and train them alone.
+    Transfer,
+    /// Measure a trained network under every condition asked for.
+    Evaluate,
 }
 
 impl ExperimentKind {
@@ -42,19 +62,49 @@ impl ExperimentKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Train => "train",
+            Self::Continue => "continue",
+            Self::Transfer => "transfer",
+            Self::Evaluate => "evaluate",
+        }
+    }
+
+    /// Whether it starts from a trained network.
+    #[must_use]
+    pub const fn needs_base(self) -> bool {
+        match self {
+            Self::Train => false,
+            Self::Continue | Self::Transfer | Self::Evaluate => true,
+        }
+    }
+
+    /// Which checkpoint of a base it starts from, where the spec does not say.
+    #[must_use]
+    pub const fn default_checkpoint(self) -> CheckpointKind {
+        match self {
+            Self::Continue => CheckpointKind::Last,
+            Self::Train | Self::Transfer | Self::Evaluate => CheckpointKind::Best,
         }
     }
 }
 
 impl Choice for ExperimentKind {
-    const ALL: &'static [Self] = &[Self::Train];
+    const ALL: &'static [Self] = &[Self::Train, Self::Continue, Self::Transfer, Self::Evaluate];
 
     fn name(self) -> &'static str {
         self.as_str()
     }
 }
 
-/// An experiment with every field filled in.
+impl Choice for CheckpointKind {
+    const ALL: &'static [Self] = &[Self::Best, Self::Last];
+
+    fn name(self) -> &'static str {
+        self.as_str()
+    }
+}
+
+/// An experiment with every field filled in. Its bytes as JSON, and so its SHA-256, say nothing of fields that
+/// came later and have their defaults: equal experiments stay equal through versions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -66,6 +116,13 @@ pub struct ExperimentSpec {
     /// The preset that filled in what was not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preset: Option<String>,
+    /// The run or checkpoint that it starts from, by its id; without a coordinator also a path. For `train` it is
+    /// the network whose muscle activity is learnt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+    /// Which checkpoint of the base, where that is a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_checkpoint: Option<CheckpointKind>,
     /// Seed of all randomness, from 0 to 2^53 − 1.
     pub seed: u64,
     /// Words to find it by.
@@ -74,47 +131,208 @@ pub struct ExperimentSpec {
     pub priority: i32,
     /// The network.
     pub network: NetworkSpec,
-    /// How it is trained.
-    pub training: TrainingSpec,
+    /// How it is trained; absent for `evaluate`, which trains nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<TrainingSpec>,
+    /// Under which conditions it is measured.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub evaluation: EvaluationSpec,
+    /// Quirks of the original that are asked for.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub compatibility: CompatibilitySpec,
     /// What it needs to run.
     pub resources: ResourcesSpec,
 }
 
 impl ExperimentSpec {
-    /// Fills in a spec from its preset and the defaults, and checks every field.
+    /// Fills in a spec from its preset, its base where that is known, and the defaults, and checks every field.
+    ///
+    /// A document that asks for a base ([`base::BaseRequest`]) can be resolved without knowing it; what depends on
+    /// it is then not checked.
     ///
     /// # Errors
     /// Every problem found, in the order of the fields; never an empty list.
-    pub fn resolve(document: &Value) -> Result<Self, Vec<FieldProblem>> {
-        let (laid_over_preset, preset_problem) = lay_over_preset(document);
+    pub fn resolve(document: &Value, base: Option<&Base>) -> Result<Self, Vec<FieldProblem>> {
+        let (over_preset, preset_problem) = layers::over_preset(document);
         let mut problems: Vec<FieldProblem> = preset_problem.into_iter().collect();
-        let spec = Table::read(&laid_over_preset, &mut problems, |table| {
-            let kind = table.choice("kind", ExperimentKind::Train);
-            let preset = table.optional_text("preset", 1..=100);
-            let name = table.text("name", 1..=200, preset.as_deref().unwrap_or("experiment"));
-            let seed = table.integer("seed", 0..=MAX_SEED, 0);
-            let tags = table.texts("tags", 0..=32, 1..=64);
-            let priority = table.signed("priority", -1000..=1000, 0);
-            let network = table.table("network", NetworkSpec::read);
-            let training = table.table("training", |t| TrainingSpec::read(t, network.activation));
-            let resources = table.table("resources", ResourcesSpec::read);
-            Self {
-                kind,
-                name,
-                preset,
-                seed,
-                tags,
-                priority,
-                network,
-                training,
-                resources,
+        let kind = over_preset
+            .get("kind")
+            .and_then(Value::as_str)
+            .and_then(ExperimentKind::from_name);
+        let layers = match (kind, base) {
+            // A teacher's network is not the pupil's.
+            (Some(kind), Some(base)) if kind.needs_base() => {
+                layers::lay_over(base.document(kind), &over_preset)
             }
-        });
+            _ => over_preset,
+        };
+        let spec = Table::read(&layers, &mut problems, |table| Self::read(table, base));
         if problems.is_empty() {
             Ok(spec)
         } else {
             Err(problems)
         }
+    }
+
+    fn read(table: &mut Table<'_>, base: Option<&Base>) -> Self {
+        let kind = table.choice("kind", ExperimentKind::Train);
+        let preset = table.optional_text("preset", 1..=100);
+        let name = table.text("name", 1..=200, preset.as_deref().unwrap_or("experiment"));
+        let base_name = table.optional_text("base", 1..=500);
+        let base_checkpoint = base_name
+            .is_some()
+            .then(|| table.choice("base_checkpoint", kind.default_checkpoint()));
+        let seed = table.integer("seed", 0..=MAX_SEED, 0);
+        let tags = table.texts("tags", 0..=32, 1..=64);
+        let priority = table.signed("priority", -1000..=1000, 0);
+        let network = table.table("network", NetworkSpec::read);
+        let known = base.and_then(Base::tasks);
+        let training = if kind == ExperimentKind::Evaluate {
+            table.refuse("training", "an evaluation trains nothing");
+            None
+        } else {
+            Some(table.table("training", |t| TrainingSpec::read(t, kind, &network, known)))
+        };
+        let trained = training
+            .as_ref()
+            .map(|training| training.tasks.as_slice())
+            .or(known);
+        let evaluation = table.table("evaluation", |t| EvaluationSpec::read(t, kind, trained));
+        let compatibility = table.table("compatibility", CompatibilitySpec::read);
+        let resources = table.table("resources", ResourcesSpec::read);
+        let spec = Self {
+            kind,
+            name,
+            preset,
+            base: base_name,
+            base_checkpoint,
+            seed,
+            tags,
+            priority,
+            network,
+            training,
+            evaluation,
+            compatibility,
+            resources,
+        };
+        spec.check_base(table, base);
+        spec.check_regions(table);
+        spec
+    }
+
+    /// What the kind of experiment needs of a base, and whether the network fits it.
+    fn check_base(&self, table: &mut Table<'_>, base: Option<&Base>) {
+        let kind = self.kind.as_str();
+        let teacher = self.objective() == Some(Objective::MuscleActivity);
+        match &self.base {
+            None => {
+                if table.is_wrong("base") {
+                    return;
+                }
+                table.refuse("base_checkpoint", "there is no `base` to take it from");
+                if self.kind.needs_base() {
+                    let hint = self.preset_base().map_or(String::new(), |base| {
+                        format!("; this preset is made for what `{base}` trains")
+                    });
+                    let detail = format!(
+                        "{kind} starts from a trained network: `base` names its run or its checkpoint{hint}"
+                    );
+                    table.missing("base", detail);
+                } else if teacher {
+                    let detail = "to learn muscle activity, `base` names the run or checkpoint that shows it";
+                    table.missing("base", detail.to_owned());
+                }
+            }
+            Some(given) if self.kind == ExperimentKind::Train && !teacher => {
+                let detail =
+                    "training begins with initial values and has no base, unless it learns muscle activity";
+                table.problem_with(
+                    "base",
+                    json!(given),
+                    detail.to_owned(),
+                    "leave it out, or another kind",
+                );
+            }
+            Some(_) => {}
+        }
+        match base {
+            Some(base) if self.kind.needs_base() => table.add(self.network.misfits(&base.network)),
+            Some(base) => self.check_teacher(table, base),
+            None => {}
+        }
+        if self.kind == ExperimentKind::Transfer && self.network.regions().is_some() {
+            let (pointer, given) = match base.and_then(|base| base.network.regions()) {
+                Some(_) => ("base", json!(self.base)),
+                None => ("network/regions", json!(self.network.regions())),
+            };
+            let detail = "new rule inputs are defined for networks of one region, not of several";
+            table.problem_at(
+                pointer,
+                given,
+                detail.to_owned(),
+                "a network of one region, or a gru",
+            );
+        }
+    }
+
+    /// A teacher shows the muscle activity of tasks that it knows.
+    fn check_teacher(&self, table: &mut Table<'_>, teacher: &Base) {
+        let family = |tasks: &[TaskName]| tasks.first().map(|task| task.family());
+        let learnt = self
+            .training
+            .as_ref()
+            .and_then(|training| family(&training.tasks));
+        let shown = teacher.tasks().and_then(family);
+        if let (Some(learnt), Some(shown)) = (learnt, shown)
+            && learnt != shown
+        {
+            let detail = format!("the base shows {}, not {}", shown.describe(), learnt.describe());
+            table.problem_with(
+                "base",
+                json!(self.base),
+                detail,
+                "a run on the same family of tasks",
+            );
+        }
+    }
+
+    /// Input regions must take every number of an observation.
+    fn check_regions(&self, table: &mut Table<'_>) {
+        let task = self.evaluated_tasks().first();
+        let (Some(regions), Some(task)) = (self.network.regions(), task) else {
+            return;
+        };
+        let (taken, observed) = (regions.observed(), task.family().observed());
+        if taken != observed {
+            let detail = format!(
+                "the input regions take {taken} numbers, but an observation of {} has {observed}",
+                task.family().describe()
+            );
+            let allowed = format!("units that sum to {observed}");
+            table.problem_at("network/regions/inputs", json!(regions.inputs), detail, &allowed);
+        }
+    }
+
+    /// What the network learns, where it is trained.
+    #[must_use]
+    pub fn objective(&self) -> Option<Objective> {
+        self.training.as_ref().map(|training| training.objective)
+    }
+
+    /// The tasks of its evaluations.
+    #[must_use]
+    pub fn evaluated_tasks(&self) -> &[TaskName] {
+        match (&self.evaluation.tasks, &self.training) {
+            (Some(tasks), _) => tasks,
+            (None, Some(training)) => &training.tasks,
+            (None, None) => TaskName::BASE,
+        }
+    }
+
+    /// The preset that trains what this experiment's preset starts from.
+    #[must_use]
+    pub fn preset_base(&self) -> Option<&'static str> {
+        Preset::find(self.preset.as_deref()?)?.base_preset
     }
 
     /// The normalised spec as JSON: fields in a fixed order, so that equal specs have equal bytes. Its SHA-256
@@ -126,33 +344,19 @@ impl ExperimentSpec {
     }
 }
 
-/// The document with its preset's fields under it, and what is wrong with the preset's name.
-fn lay_over_preset(document: &Value) -> (Value, Option<FieldProblem>) {
-    let Some(name) = document.get("preset").and_then(Value::as_str) else {
-        return (document.clone(), None);
-    };
-    match Preset::find(name) {
-        Some(preset) => {
-            let mut base = preset.document();
-            lay_over(&mut base, document);
-            (base, None)
-        }
-        None => {
-            let problem = read::unknown_name("/preset", "preset", name, Preset::ids());
-            (document.clone(), Some(problem))
-        }
-    }
+/// Whether a field has its default and need not be written.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
-/// Puts `upper` over `base`: objects are merged field by field, everything else is replaced.
-fn lay_over(base: &mut Value, upper: &Value) {
-    match (base, upper) {
-        (Value::Object(base), Value::Object(upper)) => {
-            for (name, value) in upper {
-                lay_over(base.entry(name.clone()).or_insert(Value::Null), value);
-            }
-        }
-        (base, upper) => *base = upper.clone(),
+/// A problem with its place.
+fn problem_at(pointer: &str, detail: String, given: Value, allowed: &str) -> FieldProblem {
+    FieldProblem {
+        pointer: pointer.to_owned(),
+        detail,
+        given: Some(given),
+        allowed: Some(allowed.to_owned()),
+        nearest: None,
     }
 }
 

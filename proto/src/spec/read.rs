@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
+use super::names::{describe, escape, nearest, one_of, unknown_name};
 use crate::problem::FieldProblem;
 
 /// A closed set of names, such as the kinds of activation.
@@ -98,6 +99,145 @@ impl Table<'_> {
         self.within(name, range, default, "a number", Value::as_f64)
     }
 
+    /// A finite number that may be absent.
+    pub fn optional_number(&mut self, name: &'static str, range: RangeInclusive<f64>) -> Option<f64> {
+        if self.is_given(name) {
+            Some(self.number(name, range.clone(), *range.start()))
+        } else {
+            self.know(name)
+        }
+    }
+
+    /// True or false.
+    pub fn flag(&mut self, name: &'static str, default: bool) -> bool {
+        match self.take(name) {
+            None => default,
+            Some(Value::Bool(flag)) => flag,
+            Some(other) => {
+                let detail = format!("{} is neither true nor false", describe(&other));
+                self.problem_with(name, other, detail, "true or false");
+                default
+            }
+        }
+    }
+
+    /// A value of a kind of its own; `convert` answers `None` for what is not `allowed`.
+    pub fn json<T>(
+        &mut self,
+        name: &'static str,
+        default: T,
+        allowed: &str,
+        convert: impl FnOnce(&Value) -> Option<T>,
+    ) -> T {
+        let Some(given) = self.take(name) else {
+            return default;
+        };
+        convert(&given).unwrap_or_else(|| {
+            let detail = format!("{} is not {allowed}", describe(&given));
+            self.problem_with(name, given, detail, allowed);
+            default
+        })
+    }
+
+    /// A list of different whole numbers; absent means `None`.
+    pub fn numbers(
+        &mut self,
+        name: &'static str,
+        count: RangeInclusive<usize>,
+        range: &RangeInclusive<u32>,
+    ) -> Option<Vec<u32>> {
+        if !self.is_given(name) {
+            return self.know(name);
+        }
+        let mut numbers = Vec::new();
+        for (pointer, item) in self.list(name, &count, "integers") {
+            let number = item.as_u64().and_then(|number| u32::try_from(number).ok());
+            match number.filter(|number| range.contains(number)) {
+                Some(number) if numbers.contains(&number) => {
+                    let detail = format!("{number} stands in the list twice");
+                    self.problem(pointer, detail, item, "each number once");
+                }
+                Some(number) => numbers.push(number),
+                None => {
+                    let allowed = format!("an integer from {} to {}", range.start(), range.end());
+                    self.problem(
+                        pointer,
+                        format!("{} is not {allowed}", describe(&item)),
+                        item,
+                        &allowed,
+                    );
+                }
+            }
+        }
+        Some(numbers)
+    }
+
+    /// A list of tables, each read with `body`, which is told its place; absent means empty.
+    pub fn tables<T>(
+        &mut self,
+        name: &'static str,
+        count: RangeInclusive<usize>,
+        mut body: impl FnMut(&mut Table<'_>, usize) -> T,
+    ) -> Vec<T> {
+        let items = self.list(name, &count, "tables");
+        items
+            .into_iter()
+            .enumerate()
+            .map(|(i, (pointer, item))| Table::read_at(pointer, Some(&item), self.problems, |t| body(t, i)))
+            .collect()
+    }
+
+    /// A nested object that may be absent.
+    pub fn optional_table<T>(
+        &mut self,
+        name: &'static str,
+        body: impl FnOnce(&mut Table<'_>) -> T,
+    ) -> Option<T> {
+        if self.is_given(name) {
+            Some(self.table(name, body))
+        } else {
+            self.know(name)
+        }
+    }
+
+    /// Refuses a field that has no place here, and says why.
+    pub fn refuse(&mut self, name: &'static str, detail: impl Into<String>) {
+        if let Some(given) = self.take(name) {
+            self.problem_with(name, given, detail.into(), "leave it out");
+        }
+    }
+
+    /// Takes fields without looking at them.
+    pub fn ignore(&mut self, names: &[&'static str]) {
+        for name in names {
+            self.take(name);
+        }
+    }
+
+    /// Records that a field must be given.
+    pub fn missing(&mut self, name: &'static str, detail: String) {
+        self.known.push(name);
+        self.problems.push(FieldProblem {
+            pointer: self.pointer_to(name),
+            detail,
+            given: None,
+            allowed: None,
+            nearest: None,
+        });
+    }
+
+    /// Records problems that were found elsewhere.
+    pub fn add(&mut self, problems: Vec<FieldProblem>) {
+        self.problems.extend(problems);
+    }
+
+    /// Whether a problem with the field was recorded.
+    #[must_use]
+    pub fn is_wrong(&self, name: &str) -> bool {
+        let pointer = self.pointer_to(name);
+        self.problems.iter().any(|problem| problem.pointer == pointer)
+    }
+
     /// Whether the field was given, without reading it.
     #[must_use]
     pub fn is_given(&self, name: &str) -> bool {
@@ -149,11 +289,12 @@ impl Table<'_> {
         self.choice_at(pointer, name, given).unwrap_or(default)
     }
 
-    /// A list of different names from a closed set; absent means `default`.
+    /// A list of `least` or more different names from a closed set; absent means `default`.
     pub fn choices<T: Choice + PartialEq>(
         &mut self,
         name: &'static str,
         what: &str,
+        least: usize,
         default: &[T],
     ) -> Vec<T> {
         if !self.is_given(name) {
@@ -161,7 +302,7 @@ impl Table<'_> {
             return default.to_vec();
         }
         let mut chosen: Vec<T> = Vec::new();
-        for (pointer, item) in self.list(name, &(1..=T::ALL.len()), "names") {
+        for (pointer, item) in self.list(name, &(least..=T::ALL.len()), "names") {
             let Some(choice) = self.choice_at::<T>(pointer.clone(), what, item.clone()) else {
                 continue;
             };
@@ -327,6 +468,24 @@ impl Table<'_> {
         format!("{}/{}", self.pointer, escape(name))
     }
 
+    /// Records a problem whose pointer starts at this table.
+    pub fn problem_at(&mut self, path: &str, given: Value, detail: String, allowed: &str) {
+        let pointer = format!("{}/{path}", self.pointer);
+        self.problem(pointer, detail, given, allowed);
+    }
+
+    /// Records that a field names something that is not there.
+    pub fn unknown<'n>(
+        &mut self,
+        name: &str,
+        what: &str,
+        given: &str,
+        known: impl Iterator<Item = &'n str> + Clone,
+    ) {
+        let pointer = self.pointer_to(name);
+        self.problems.push(unknown_name(&pointer, what, given, known));
+    }
+
     fn problem(&mut self, pointer: String, detail: String, given: Value, allowed: &str) {
         let allowed = Some(allowed.to_owned());
         self.problems.push(FieldProblem {
@@ -357,62 +516,4 @@ impl Table<'_> {
             });
         }
     }
-}
-
-/// The problem of a name that is not in its set.
-pub fn unknown_name<'n>(
-    pointer: &str,
-    what: &str,
-    given: &str,
-    known: impl Iterator<Item = &'n str> + Clone,
-) -> FieldProblem {
-    let nearest = nearest(given, known.clone());
-    let detail = match &nearest {
-        Some(nearest) => format!("`{given}` is not a known {what}; did you mean `{nearest}`?"),
-        None => format!("`{given}` is not a known {what}"),
-    };
-    FieldProblem {
-        pointer: pointer.to_owned(),
-        detail,
-        given: Some(Value::String(given.to_owned())),
-        allowed: Some(one_of(known)),
-        nearest,
-    }
-}
-
-/// The known name that is nearest to the one given, if any is near.
-pub fn nearest<'n>(given: &str, known: impl Iterator<Item = &'n str>) -> Option<String> {
-    const NEAR: f64 = 0.6;
-    let given = given.to_lowercase();
-    known
-        .map(|name| {
-            (
-                strsim::normalized_damerau_levenshtein(&given, &name.to_lowercase()),
-                name,
-            )
-        })
-        .filter(|(similarity, _)| *similarity >= NEAR)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, name)| name.to_owned())
-}
-
-fn one_of<'n>(names: impl Iterator<Item = &'n str>) -> String {
-    format!("one of {}", names.collect::<Vec<_>>().join(", "))
-}
-
-fn describe(value: &Value) -> String {
-    match value {
-        Value::Null => "null".to_owned(),
-        Value::Bool(value) => value.to_string(),
-        Value::Number(value) => value.to_string(),
-        Value::String(text) if text.chars().count() <= 60 => format!("\"{text}\""),
-        Value::String(_) => "a text this long".to_owned(),
-        Value::Array(items) => format!("a list of {}", items.len()),
-        Value::Object(_) => "a table".to_owned(),
-    }
-}
-
-/// A field's name inside a JSON pointer (RFC 6901).
-fn escape(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
 }

@@ -1,61 +1,68 @@
 //! `[training]`: tasks, batches, optimiser and losses.
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use super::network::Activation;
+use super::network::{NetworkKind, NetworkSpec};
 use super::read::{Choice, Table};
+use super::task::TaskName;
+use super::{ExperimentKind, is_default};
 
 /// Most batches of a run.
 pub const MAX_BATCHES: u64 = 10_000_000;
 
-/// The ten delayed reaching tasks, in the order of their rules.
+/// A part of the network that training can leave as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[allow(missing_docs, reason = "the names are those of the model family")]
-pub enum TaskName {
-    DlyHalfReach,
-    DlyHalfCircleClk,
-    DlyHalfCircleCClk,
-    DlySinusoid,
-    DlySinusoidInv,
-    DlyFullReach,
-    DlyFullCircleClk,
-    DlyFullCircleCClk,
-    DlyFigure8,
-    DlyFigure8Inv,
+#[serde(rename_all = "snake_case")]
+pub enum FrozenPart {
+    /// The recurrent weights: what is then trained is a reservoir.
+    Recurrent,
+    /// The input weights.
+    Input,
+    /// The output weights and biases.
+    Output,
+    /// The tonic input of the recurrent units.
+    BaseFiring,
 }
 
-impl Choice for TaskName {
-    const ALL: &'static [Self] = &[
-        Self::DlyHalfReach,
-        Self::DlyHalfCircleClk,
-        Self::DlyHalfCircleCClk,
-        Self::DlySinusoid,
-        Self::DlySinusoidInv,
-        Self::DlyFullReach,
-        Self::DlyFullCircleClk,
-        Self::DlyFullCircleCClk,
-        Self::DlyFigure8,
-        Self::DlyFigure8Inv,
-    ];
+impl Choice for FrozenPart {
+    const ALL: &'static [Self] = &[Self::Recurrent, Self::Input, Self::Output, Self::BaseFiring];
 
     fn name(self) -> &'static str {
         match self {
-            Self::DlyHalfReach => "DlyHalfReach",
-            Self::DlyHalfCircleClk => "DlyHalfCircleClk",
-            Self::DlyHalfCircleCClk => "DlyHalfCircleCClk",
-            Self::DlySinusoid => "DlySinusoid",
-            Self::DlySinusoidInv => "DlySinusoidInv",
-            Self::DlyFullReach => "DlyFullReach",
-            Self::DlyFullCircleClk => "DlyFullCircleClk",
-            Self::DlyFullCircleCClk => "DlyFullCircleCClk",
-            Self::DlyFigure8 => "DlyFigure8",
-            Self::DlyFigure8Inv => "DlyFigure8Inv",
+            Self::Recurrent => "recurrent",
+            Self::Input => "input",
+            Self::Output => "output",
+            Self::BaseFiring => "base_firing",
         }
     }
 }
 
-/// Weights of the loss terms beside the position loss, whose weight is 1.
+/// What a network learns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Objective {
+    /// To move the fingertip along the path.
+    #[default]
+    Movement,
+    /// To produce the muscle activity that another network, the base, was recorded to produce.
+    MuscleActivity,
+}
+
+impl Choice for Objective {
+    const ALL: &'static [Self] = &[Self::Movement, Self::MuscleActivity];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Movement => "movement",
+            Self::MuscleActivity => "muscle_activity",
+        }
+    }
+}
+
+/// Weights of the loss terms beside that of the objective, whose weight is 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -66,7 +73,7 @@ pub struct LossWeights {
     pub weight: f64,
     /// Muscle activation.
     pub muscle: f64,
-    /// Simple dynamics; 0 where the activation has none (tanh).
+    /// Simple dynamics; 0 where the network has none (gru, and all activations but softplus and relu).
     pub dynamics: f64,
 }
 
@@ -75,7 +82,7 @@ pub struct LossWeights {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TrainingSpec {
-    /// How many batches, each of one task.
+    /// How many batches, each of one task. A continued run counts those of its base too.
     pub batches: u64,
     /// Trials in a batch.
     pub batch_size: u32,
@@ -85,41 +92,143 @@ pub struct TrainingSpec {
     pub clip: f64,
     /// Evaluate and store checkpoints every so many batches.
     pub save_every: u64,
-    /// Tasks to draw from, each with equal chance; also the tasks of evaluations.
+    /// Tasks to draw from, each with equal chance; all base tasks or all composable pairs.
     pub tasks: Vec<TaskName>,
     /// Weights of the loss terms.
     pub losses: LossWeights,
+    /// Parts of the network that stay as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub frozen: Vec<FrozenPart>,
+    /// What the network learns.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub objective: Objective,
 }
 
 impl TrainingSpec {
-    pub(super) fn read(table: &mut Table<'_>, activation: Activation) -> Self {
-        Self {
+    /// Reads the table; `known` are the tasks that a base was trained on.
+    pub(super) fn read(
+        table: &mut Table<'_>,
+        kind: ExperimentKind,
+        network: &NetworkSpec,
+        known: Option<&[TaskName]>,
+    ) -> Self {
+        let training = Self {
             batches: table.integer("batches", 1..=MAX_BATCHES, 75_000),
             batch_size: table.integer("batch_size", 1..=4096, 32) as u32,
             learning_rate: table.number("learning_rate", 1e-9..=1.0, 1e-3),
             clip: table.number("clip", 1e-6..=1e6, 1.0),
             save_every: table.integer("save_every", 1..=MAX_BATCHES, 500),
-            tasks: table.choices("tasks", "task", TaskName::ALL),
-            losses: table.table("losses", |t| LossWeights::read(t, activation)),
+            tasks: read_tasks(table, TaskName::BASE),
+            losses: table.table("losses", |t| LossWeights::read(t, kind, network)),
+            frozen: read_frozen(table, kind, network),
+            objective: read_objective(table, kind),
+        };
+        if let (ExperimentKind::Continue, Some(known)) = (kind, known) {
+            check_family(table, &training.tasks, known);
         }
+        training
     }
 }
 
+/// Tasks of one family.
+pub(super) fn read_tasks(table: &mut Table<'_>, default: &[TaskName]) -> Vec<TaskName> {
+    let given = table.is_given("tasks");
+    let tasks = table.choices("tasks", "task", 1, default);
+    let Some(family) = tasks.first().map(|task| task.family()).filter(|_| given) else {
+        return tasks;
+    };
+    if let Some(stranger) = tasks.iter().find(|task| task.family() != family) {
+        let detail = format!(
+            "`{}` and `{stranger}` have different rule inputs: {} and {} cannot be mixed",
+            tasks[0],
+            family.describe(),
+            stranger.family().describe(),
+        );
+        table.problem_with("tasks", json!(tasks), detail, "tasks of one family");
+    }
+    tasks
+}
+
+/// Refuses tasks whose observations are not as wide as those that the network knows.
+pub(super) fn check_family(table: &mut Table<'_>, tasks: &[TaskName], known: &[TaskName]) {
+    let family = |tasks: &[TaskName]| tasks.first().map(|task| task.family());
+    if let (Some(asked), Some(known)) = (family(tasks), family(known))
+        && asked != known
+    {
+        let detail = format!(
+            "the network knows {} ({} observed numbers), not {} ({})",
+            known.describe(),
+            known.observed(),
+            asked.describe(),
+            asked.observed(),
+        );
+        table.problem_with("tasks", json!(tasks), detail, known.describe());
+    }
+}
+
+fn read_frozen(table: &mut Table<'_>, kind: ExperimentKind, network: &NetworkSpec) -> Vec<FrozenPart> {
+    if kind == ExperimentKind::Transfer {
+        table.refuse(
+            "frozen",
+            "a transfer trains the new rule inputs alone: all else is frozen already",
+        );
+        return Vec::new();
+    }
+    let mut frozen = table.choices("frozen", "part of the network", 0, &[]);
+    frozen.sort_by_key(|part| *part as usize);
+    let gru = network.kind() == NetworkKind::Gru;
+    if gru && frozen.contains(&FrozenPart::BaseFiring) {
+        let detail = "a gru has no tonic input: its biases belong to `recurrent` and `input`".to_owned();
+        table.problem_with("frozen", json!(frozen), detail, "recurrent, input, output");
+    }
+    let parts = FrozenPart::ALL
+        .iter()
+        .filter(|part| !gru || **part != FrozenPart::BaseFiring);
+    if parts.copied().all(|part| frozen.contains(&part)) {
+        let detail = "every part is frozen: nothing is left to train".to_owned();
+        table.problem_with("frozen", json!(frozen), detail, "at least one part left out");
+    }
+    frozen
+}
+
+fn read_objective(table: &mut Table<'_>, kind: ExperimentKind) -> Objective {
+    let objective = table.choice("objective", Objective::Movement);
+    let why_not = match kind {
+        ExperimentKind::Continue => "a checkpoint does not say which network's muscle activity was learnt",
+        ExperimentKind::Transfer => "new rule inputs are trained on movements",
+        ExperimentKind::Train | ExperimentKind::Evaluate => return objective,
+    };
+    if objective == Objective::MuscleActivity {
+        let detail = format!("a {} cannot learn muscle activity: {why_not}", kind.as_str());
+        table.problem_with("objective", json!(objective), detail, "movement, or leave it out");
+    }
+    objective
+}
+
 impl LossWeights {
-    fn read(table: &mut Table<'_>, activation: Activation) -> Self {
-        let rate = table.number("rate", 0.0..=1e3, 1e-3);
-        let weight = table.number("weight", 0.0..=1e3, 1e-3);
-        let muscle = table.number("muscle", 0.0..=1e3, 1e-2);
-        let default = if activation.has_dynamics_loss() { 1e-3 } else { 0.0 };
-        let dynamics = table.number("dynamics", 0.0..=1e3, default);
-        if dynamics != 0.0 && !activation.has_dynamics_loss() {
+    fn read(table: &mut Table<'_>, kind: ExperimentKind, network: &NetworkSpec) -> Self {
+        // New rule inputs are trained on the position alone.
+        let default = |weight: f64| {
+            if kind == ExperimentKind::Transfer {
+                0.0
+            } else {
+                weight
+            }
+        };
+        let rate = table.number("rate", 0.0..=1e3, default(1e-3));
+        let weight = table.number("weight", 0.0..=1e3, default(1e-3));
+        let muscle = table.number("muscle", 0.0..=1e3, default(1e-2));
+        let defined = network.has_dynamics_loss();
+        let dynamics = table.number("dynamics", 0.0..=1e3, if defined { default(1e-3) } else { 0.0 });
+        if dynamics != 0.0 && !defined {
+            let network = match network.activation() {
+                Some(activation) => activation.name(),
+                None => network.kind().as_str(),
+            };
             table.problem_with(
                 "dynamics",
                 dynamics.into(),
-                format!(
-                    "the simple-dynamics loss is not defined for {}",
-                    activation.name()
-                ),
+                format!("the simple-dynamics loss is not defined for {network}"),
                 "0, or leave it out",
             );
         }

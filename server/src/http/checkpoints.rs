@@ -1,20 +1,21 @@
 //! Checkpoints: lists and content.
 
-use std::ops::Range;
-
 use axum::Json;
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use motif_proto::id::{CheckpointId, RunId};
 use motif_proto::problem::Problem;
-use motif_proto::run::{Checkpoint, CheckpointList};
+use motif_proto::run::CheckpointList;
 
+use super::content::{self, Stored};
 use super::extract::Id;
 use super::problem::ApiError;
 use crate::artifacts::Artifacts;
 use crate::store::Store;
+
+/// Most letters of an experiment's name in the name of a file.
+const MAX_STEM: usize = 100;
 
 /// List the checkpoints of a run, newest first.
 #[utoipa::path(
@@ -50,118 +51,12 @@ pub async fn content(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let (checkpoint, name) = store.find_checkpoint(id).await?;
-    let etag = format!("\"{}\"", checkpoint.sha256);
-    let size = checkpoint.size_bytes;
-    let mut response = if mentions(&headers, header::IF_NONE_MATCH, &etag) {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        let range = requested_range(&headers, &etag, size)?;
-        let stream = artifacts.read(&checkpoint.sha256, range.clone()).await?;
-        let mut response = Body::from_stream(stream).into_response();
-        let length = range.as_ref().map_or(size, |range| range.end - range.start);
-        response
-            .headers_mut()
-            .insert(header::CONTENT_LENGTH, length.into());
-        if let Some(range) = range {
-            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-            let part = format!("bytes {}-{}/{size}", range.start, range.end - 1);
-            insert(&mut response, header::CONTENT_RANGE, &part);
-        }
-        insert(&mut response, header::CONTENT_TYPE, "application/octet-stream");
-        insert(
-            &mut response,
-            header::CONTENT_DISPOSITION,
-            &disposition(&name, &checkpoint),
-        );
-        insert(&mut response, header::ACCEPT_RANGES, "bytes");
-        response
+    let stem: String = name.chars().take(MAX_STEM).collect();
+    let stored = Stored {
+        sha256: &checkpoint.sha256,
+        size_bytes: checkpoint.size_bytes,
+        file_name: &format!("{stem}-{}.safetensors", checkpoint.kind),
+        media_type: "application/octet-stream",
     };
-    insert(&mut response, header::ETAG, &etag);
-    insert(&mut response, header::CACHE_CONTROL, "private, no-cache");
-    Ok(response)
-}
-
-fn insert(response: &mut Response, name: header::HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        response.headers_mut().insert(name, value);
-    }
-}
-
-/// A file name that every system takes.
-fn disposition(name: &str, checkpoint: &Checkpoint) -> String {
-    let plain: String = name
-        .chars()
-        .map(|letter| {
-            if letter.is_ascii_alphanumeric() || "-_.".contains(letter) {
-                letter
-            } else {
-                '_'
-            }
-        })
-        .take(100)
-        .collect();
-    let plain = plain.trim_start_matches('.');
-    format!("attachment; filename=\"{plain}-{}.safetensors\"", checkpoint.kind)
-}
-
-fn mentions(headers: &HeaderMap, name: header::HeaderName, etag: &str) -> bool {
-    headers
-        .get(name)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| {
-            value
-                .split(',')
-                .any(|tag| tag.trim() == etag || tag.trim() == "*")
-        })
-}
-
-/// The part asked for; none where all is to be sent, as for forms of `Range` that we need not know.
-fn requested_range(headers: &HeaderMap, etag: &str, size: u64) -> Result<Option<Range<u64>>, ApiError> {
-    if headers.contains_key(header::IF_RANGE) && !mentions(headers, header::IF_RANGE, etag) {
-        return Ok(None);
-    }
-    let range = headers
-        .get(header::RANGE)
-        .and_then(|range| range.to_str().ok()?.strip_prefix("bytes="));
-    let Some((first, last)) = range.and_then(|range| range.split_once('-')) else {
-        return Ok(None);
-    };
-    let range = match (first.parse::<u64>(), last.parse::<u64>()) {
-        (Ok(first), Ok(last)) if first <= last => first..last.saturating_add(1).min(size),
-        (Ok(first), Err(_)) if last.is_empty() => first..size,
-        (Err(_), Ok(last)) if first.is_empty() => size.saturating_sub(last)..size,
-        _ => return Ok(None),
-    };
-    if range.start >= range.end {
-        let detail = format!("The content has {size} bytes");
-        return Err(ApiError::new(
-            StatusCode::RANGE_NOT_SATISFIABLE,
-            "range_not_satisfiable",
-            "No such range",
-            detail,
-        ));
-    }
-    Ok(Some(range))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn asked(range: &'static str) -> Option<Option<Range<u64>>> {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::RANGE, HeaderValue::from_static(range));
-        requested_range(&headers, "\"x\"", 10).ok()
-    }
-
-    #[test]
-    fn ranges_are_read_as_rfc_9110_has_them() {
-        assert_eq!(asked("bytes=0-3"), Some(Some(0..4)));
-        assert_eq!(asked("bytes=4-"), Some(Some(4..10)));
-        assert_eq!(asked("bytes=-3"), Some(Some(7..10)));
-        assert_eq!(asked("bytes=8-99"), Some(Some(8..10)));
-        assert_eq!(asked("bytes=10-"), None);
-        assert_eq!(asked("bytes=0-1,3-4"), Some(None));
-        assert_eq!(asked("lines=1-2"), Some(None));
-    }
+    content::answer(&artifacts, &headers, stored).await
 }

@@ -172,6 +172,7 @@ impl Sink {
             Event::Metrics(data) => json(message, data),
             Event::Rewind(data) => json(message, data),
             Event::Checkpoint(data) => json(message, data),
+            Event::Artifact(data) => json(message, data),
             Event::Reset(data) => json(message, data),
         }?;
         let sent = timeout(MAX_STANDSTILL, self.0.send(message)).await;

@@ -5,16 +5,17 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use motif_proto::problem::Problem;
 use motif_proto::run::ExperimentAccepted;
-use motif_proto::spec::ExperimentSpec;
 
 use super::extract::Document;
 use super::problem::ApiError;
 use crate::store::Store;
+use crate::submission::{self, Refusal};
 
 /// Submit an experiment.
 ///
 /// The body is a spec as JSON or, as `application/toml`, as TOML. What is left out comes from its preset and the
-/// defaults. Every mistake is named at once.
+/// defaults. Every mistake is named at once. A `base` is looked up at once too: the experiment starts from the
+/// checkpoint as it is now, whatever becomes of its run.
 #[utoipa::path(
     post, path = "/experiments", tag = "runs",
     request_body(content(
@@ -34,6 +35,9 @@ pub async fn submit(
     State(store): State<Store>,
     Document(document): Document,
 ) -> Result<(StatusCode, Json<ExperimentAccepted>), ApiError> {
-    let spec = ExperimentSpec::resolve(&document).map_err(ApiError::invalid_spec)?;
-    Ok((StatusCode::CREATED, Json(store.submit_experiment(spec).await?)))
+    match submission::submit(&store, &document).await {
+        Ok(accepted) => Ok((StatusCode::CREATED, Json(accepted))),
+        Err(Refusal::Invalid(problems)) => Err(ApiError::invalid_spec(problems)),
+        Err(Refusal::Failed(error)) => Err(error.into()),
+    }
 }

@@ -1,6 +1,8 @@
 //! Handlers: they parse and answer, one file per resource.
 
+pub mod artifacts;
 pub mod checkpoints;
+pub mod content;
 pub mod dashboard;
 pub mod events;
 pub mod experiments;
@@ -11,5 +13,6 @@ pub mod metrics;
 pub mod presets;
 pub mod problem;
 pub mod runs;
+mod upload;
 pub mod worker;
 pub mod workers;

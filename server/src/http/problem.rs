@@ -133,6 +133,12 @@ impl From<Error> for ApiError {
             Error::UnknownCheckpoint(_) => {
                 (StatusCode::NOT_FOUND, "unknown_checkpoint", "No such checkpoint")
             }
+            Error::UnknownArtifact(_) => (StatusCode::NOT_FOUND, "unknown_artifact", "No such artifact"),
+            Error::TooManyArtifacts(_) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "too_many_artifacts",
+                "Too many artifacts",
+            ),
             Error::UnknownWorker(_) => (StatusCode::NOT_FOUND, "unknown_worker", "No such worker"),
             Error::StaleLease { .. } => (StatusCode::CONFLICT, "stale_lease", "Lease lost"),
             Error::SequenceGap { .. } => (StatusCode::CONFLICT, "sequence_gap", "Metrics are missing"),

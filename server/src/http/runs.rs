@@ -7,6 +7,7 @@ use axum::extract::State;
 use motif_proto::id::RunId;
 use motif_proto::problem::Problem;
 use motif_proto::run::{RunDetail, RunList, RunState, RunSummary};
+use motif_proto::spec::ExperimentKind;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -26,6 +27,9 @@ pub struct ListQuery {
     /// Only runs in this state; may be repeated.
     #[serde(default)]
     state: Vec<RunState>,
+    /// Only runs of this kind; may be repeated.
+    #[serde(default)]
+    kind: Vec<ExperimentKind>,
     /// Only runs with this in their name, preset or id.
     q: Option<String>,
     /// Only runs with this tag; may be repeated, and then all are needed.
@@ -57,6 +61,7 @@ impl ListQuery {
         })?;
         Ok(RunFilter {
             states: self.state,
+            kinds: self.kind,
             text: self.q.filter(|text| !text.is_empty()),
             tags: self.tag,
             before,

@@ -1,18 +1,19 @@
-//! The worker's side: register, claim, heartbeat, metrics, checkpoints, finish.
+//! The worker's side: register, claim, heartbeat, metrics, checkpoints, artifacts, finish.
 
 use std::time::Duration;
 
 use axum::Json as Answer;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use motif_proto::artifact::{Artifact, MAX_ARTIFACT_NAME, is_artifact_name};
 use motif_proto::metrics::{MetricsAccepted, MetricsBatch};
 use motif_proto::problem::Problem;
 use motif_proto::run::Checkpoint;
 use motif_proto::worker::{
     Claim, ClaimRequest, FinishAttempt, Heartbeat, HeartbeatAnswer, MAX_CLAIM_WAIT_SECONDS, RegisterWorker,
-    UploadCheckpoint, WorkerRegistered,
+    UploadArtifact, UploadCheckpoint, WorkerRegistered,
 };
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -20,6 +21,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::extract::{Json, Packed, Query};
 use super::problem::ApiError;
+use super::upload::Announced;
 use crate::app::{AppState, Leases};
 use crate::artifacts::Artifacts;
 use crate::config::heartbeat_seconds;
@@ -36,10 +38,6 @@ const MAX_SLOTS: u32 = 1024;
 const MAX_TEXT: usize = 200;
 /// Most labels of a worker.
 const MAX_LABELS: usize = 32;
-/// Most bytes of a checkpoint.
-const MAX_CHECKPOINT: u64 = 2 << 30;
-/// How long an upload may stand still.
-const MAX_STANDSTILL: Duration = Duration::from_secs(30);
 
 /// Register a worker under a new id.
 #[utoipa::path(
@@ -176,13 +174,49 @@ pub async fn upload_checkpoint(
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Answer<Checkpoint>), ApiError> {
-    check_upload(&upload, &headers)?;
+    let announced = Announced::check(&upload.sha256, upload.size_bytes, &headers)?;
     store.admit_checkpoint(&upload).await?;
-    let content = with_standstill_limit(body);
-    let staged = artifacts
-        .receive(content, &upload.sha256, upload.size_bytes)
-        .await?;
+    let staged = announced.receive(&artifacts, body).await?;
     let named = store.name_checkpoint(&upload, &staged, &artifacts).await;
+    staged.discard(&artifacts).await;
+    Ok((StatusCode::CREATED, Answer(named?)))
+}
+
+/// Upload a file that the run made.
+///
+/// Safe to repeat. It is named only when its bytes have the length and the hash given; a newer file of the same
+/// name replaces the older.
+#[utoipa::path(
+    post, path = "/worker/artifacts", tag = "worker", params(UploadArtifact),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses(
+        (status = CREATED, body = Artifact),
+        (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json"),
+        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json"),
+        (status = CONFLICT, body = Problem, content_type = "application/problem+json",
+         description = "`stale_lease`"),
+        (status = PAYLOAD_TOO_LARGE, body = Problem, content_type = "application/problem+json"),
+        (status = UNPROCESSABLE_ENTITY, body = Problem, content_type = "application/problem+json",
+         description = "`checksum_mismatch` or `too_many_artifacts`: nothing was named"),
+    ),
+)]
+pub async fn upload_artifact(
+    State(store): State<Store>,
+    State(artifacts): State<Artifacts>,
+    Query(upload): Query<UploadArtifact>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<(StatusCode, Answer<Artifact>), ApiError> {
+    if !is_artifact_name(&upload.name) {
+        let detail = format!(
+            "`name` has 1 to {MAX_ARTIFACT_NAME} letters, digits, dots, underscores and hyphens, and begins with no dot"
+        );
+        return Err(ApiError::invalid_query(detail));
+    }
+    let announced = Announced::check(&upload.sha256, upload.size_bytes, &headers)?;
+    store.admit_artifact(&upload).await?;
+    let staged = announced.receive(&artifacts, body).await?;
+    let named = store.name_artifact(&upload, &staged, &artifacts).await;
     staged.discard(&artifacts).await;
     Ok((StatusCode::CREATED, Answer(named?)))
 }
@@ -241,45 +275,4 @@ fn check_registration(worker: &RegisterWorker) -> Result<(), ApiError> {
         return Err(ApiError::invalid_body(detail));
     }
     Ok(())
-}
-
-fn check_upload(upload: &UploadCheckpoint, headers: &HeaderMap) -> Result<(), ApiError> {
-    let digits = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    if upload.sha256.len() != 64 || !digits(&upload.sha256) {
-        return Err(ApiError::invalid_query("`sha256` is 64 hex digits in lower case"));
-    }
-    if upload.size_bytes > MAX_CHECKPOINT {
-        let detail = format!(
-            "A checkpoint has at most {MAX_CHECKPOINT} bytes, not {}",
-            upload.size_bytes
-        );
-        return Err(ApiError::too_large(detail));
-    }
-    let announced = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse().ok());
-    if announced.is_some_and(|length: u64| length > upload.size_bytes) {
-        return Err(crate::error::Error::ChecksumMismatch {
-            found: format!("{} bytes", announced.unwrap_or_default()),
-            announced: format!("the {} announced", upload.size_bytes),
-        }
-        .into());
-    }
-    Ok(())
-}
-
-fn with_standstill_limit(
-    body: Body,
-) -> impl futures::Stream<Item = Result<bytes::Bytes, axum::Error>> + Unpin {
-    use futures::StreamExt;
-    Box::pin(futures::stream::unfold(
-        Some(body.into_data_stream()),
-        |stream| async move {
-            let mut stream = stream?;
-            match tokio::time::timeout(MAX_STANDSTILL, stream.next()).await {
-                Ok(piece) => piece.map(|piece| (piece, Some(stream))),
-                Err(elapsed) => Some((Err(axum::Error::new(elapsed)), None)),
-            }
-        },
-    ))
 }

@@ -7,7 +7,7 @@ use motif_proto::worker::{HeldLease, UploadCheckpoint};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
-use super::{Result, Store, attempts, events, signed, unsigned, word};
+use super::{Result, Store, attempts, blobs, events, signed, unsigned, word};
 use crate::artifacts::{Artifacts, Staged};
 use crate::error::Error;
 use crate::signals::Signal;
@@ -99,16 +99,7 @@ impl Store {
         {
             return Ok(old.clone());
         }
-        // Takes the blob's row lock before the bytes are there, as the collection takes it before they go.
-        sqlx::query(
-            "insert into blobs (sha256, size_bytes) values ($1, $2)
-             on conflict (sha256) do update set created_at = now()",
-        )
-        .bind(&upload.sha256)
-        .bind(signed(upload.size_bytes))
-        .execute(&mut *tx)
-        .await?;
-        staged.commit(artifacts).await?;
+        blobs::keep(&mut tx, &upload.sha256, upload.size_bytes, staged, artifacts).await?;
         let checkpoint = replace(&mut tx, locked.run, upload).await?;
         if upload.kind == CheckpointKind::Last
             && old.as_ref().is_none_or(|old| upload.next_batch > old.next_batch)
@@ -122,22 +113,19 @@ impl Store {
         tx.commit().await?;
 
         self.tell(Signal::Run(locked.run));
-        if let Some(old) = old.filter(|old| old.sha256 != checkpoint.sha256)
-            && let Err(error) = self.collect_blob(&old.sha256, artifacts).await
-        {
-            // The collection of the retention task comes by again.
-            tracing::warn!(error = %crate::error::chain(&error), "a replaced checkpoint's bytes were not deleted");
+        if let Some(old) = old {
+            self.let_go(&old.sha256, artifacts).await;
         }
         Ok(checkpoint)
     }
 
-    /// The checkpoints of a run, newest first.
+    /// The checkpoints of a run, newest first, without those that are kept for others alone.
     ///
     /// # Errors
     /// [`Error::UnknownRun`], storage.
     pub async fn list_checkpoints(&self, run: RunId) -> Result<CheckpointList> {
         let rows: Vec<CheckpointRow> = sqlx::query_as(select_checkpoints!(
-            "where c.run_id = $1 order by c.created_at desc, c.id desc"
+            "where c.run_id = $1 and c.superseded_at is null order by c.created_at desc, c.id desc"
         ))
         .bind(run.0)
         .fetch_all(&self.pool)
@@ -170,46 +158,6 @@ impl Store {
         .await?;
         Ok((checkpoint, name))
     }
-
-    /// Deletes all bytes that no checkpoint names. Returns how many blobs.
-    ///
-    /// # Errors
-    /// Storage, the artifact store.
-    pub async fn collect_blobs(&self, artifacts: &Artifacts) -> Result<usize> {
-        let unnamed: Vec<String> = sqlx::query_scalar(
-            "select sha256 from blobs b
-             where not exists (select from checkpoints c where c.sha256 = b.sha256) limit 1000",
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        for sha256 in &unnamed {
-            self.collect_blob(sha256, artifacts).await?;
-        }
-        Ok(unnamed.len())
-    }
-
-    async fn collect_blob(&self, sha256: &str, artifacts: &Artifacts) -> Result<()> {
-        let mut tx = self.pool.begin().await?;
-        let locked: Option<String> =
-            sqlx::query_scalar("select sha256 from blobs where sha256 = $1 for update")
-                .bind(sha256)
-                .fetch_optional(&mut *tx)
-                .await?;
-        // A statement of its own: it sees a checkpoint that was committed while the lock was waited for.
-        let named: bool = sqlx::query_scalar("select exists (select from checkpoints where sha256 = $1)")
-            .bind(sha256)
-            .fetch_one(&mut *tx)
-            .await?;
-        if locked.is_some() && !named {
-            artifacts.delete(sha256).await?;
-            sqlx::query("delete from blobs where sha256 = $1")
-                .bind(sha256)
-                .execute(&mut *tx)
-                .await?;
-        }
-        tx.commit().await?;
-        Ok(())
-    }
 }
 
 async fn current(
@@ -217,23 +165,44 @@ async fn current(
     run: RunId,
     kind: CheckpointKind,
 ) -> Result<Option<Checkpoint>> {
-    let row: Option<CheckpointRow> =
-        sqlx::query_as(select_checkpoints!("where c.run_id = $1 and c.kind = $2"))
-            .bind(run.0)
-            .bind(kind.as_str())
-            .fetch_optional(connection)
-            .await?;
+    let row: Option<CheckpointRow> = sqlx::query_as(select_checkpoints!(
+        "where c.run_id = $1 and c.kind = $2 and c.superseded_at is null"
+    ))
+    .bind(run.0)
+    .bind(kind.as_str())
+    .fetch_optional(connection)
+    .await?;
     row.map(Checkpoint::try_from).transpose()
 }
 
+/// Puts the new checkpoint in the place of the older of its kind, which stays where an experiment starts from it.
 async fn replace(connection: &mut PgConnection, run: RunId, upload: &UploadCheckpoint) -> Result<Checkpoint> {
+    // A submission that is about to name the older one holds its row: what follows sees its end.
+    sqlx::query(
+        "select from checkpoints where run_id = $1 and kind = $2 and superseded_at is null for update",
+    )
+    .bind(run.0)
+    .bind(upload.kind.as_str())
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query(
+        "update checkpoints set superseded_at = now()
+         where run_id = $1 and kind = $2 and superseded_at is null
+           and exists (select from experiments e where e.base_checkpoint_id = checkpoints.id)",
+    )
+    .bind(run.0)
+    .bind(upload.kind.as_str())
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query("delete from checkpoints where run_id = $1 and kind = $2 and superseded_at is null")
+        .bind(run.0)
+        .bind(upload.kind.as_str())
+        .execute(&mut *connection)
+        .await?;
     let id = CheckpointId::new();
     sqlx::query(
         "insert into checkpoints (id, run_id, attempt_id, kind, next_batch, validation, sha256)
-         values ($1, $2, $3, $4, $5, $6, $7)
-         on conflict on constraint checkpoints_kind_once do update
-         set id = excluded.id, attempt_id = excluded.attempt_id, next_batch = excluded.next_batch,
-             validation = excluded.validation, sha256 = excluded.sha256, created_at = now()",
+         values ($1, $2, $3, $4, $5, $6, $7)",
     )
     .bind(id.0)
     .bind(run.0)

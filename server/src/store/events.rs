@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use motif_proto::artifact::Artifact;
 use motif_proto::event::{Event, MetricsAppended, Rewind};
 use motif_proto::id::RunId;
 use motif_proto::metrics::SeriesPoints;
@@ -51,6 +52,7 @@ pub(super) enum Stored {
     Metrics { ranges: Vec<Range> },
     Rewind { next_batch: u64 },
     Checkpoint(Box<Checkpoint>),
+    Artifact(Box<Artifact>),
     Changed {},
 }
 
@@ -60,6 +62,7 @@ impl Stored {
             Self::Metrics { .. } => "metrics",
             Self::Rewind { .. } => "rewind",
             Self::Checkpoint(_) => "checkpoint",
+            Self::Artifact(_) => "artifact",
             Self::Changed {} => "changed",
         }
     }
@@ -95,6 +98,16 @@ pub(super) async fn record_checkpoint(connection: &mut PgConnection, checkpoint:
         connection,
         checkpoint.run,
         &Stored::Checkpoint(Box::new(checkpoint.clone())),
+    )
+    .await
+}
+
+/// Records a new artifact.
+pub(super) async fn record_artifact(connection: &mut PgConnection, artifact: &Artifact) -> Result<()> {
+    record(
+        connection,
+        artifact.run,
+        &Stored::Artifact(Box::new(artifact.clone())),
     )
     .await
 }
@@ -157,6 +170,7 @@ impl Store {
                 Stored::Changed {} => None,
                 Stored::Rewind { next_batch } => Some(Event::Rewind(Rewind { run, next_batch })),
                 Stored::Checkpoint(checkpoint) => Some(Event::Checkpoint(*checkpoint)),
+                Stored::Artifact(artifact) => Some(Event::Artifact(*artifact)),
                 Stored::Metrics { ranges } => {
                     let series = self.points_in(run, &ranges).await?;
                     Some(Event::Metrics(MetricsAppended { run, series }))

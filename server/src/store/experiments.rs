@@ -1,33 +1,46 @@
 //! What was asked for.
 
-use motif_proto::id::{ExperimentId, RunId};
-use motif_proto::run::ExperimentAccepted;
-use motif_proto::spec::ExperimentSpec;
+use motif_proto::id::{CheckpointId, ExperimentId, RunId};
+use motif_proto::run::{BaseCheckpoint, ExperimentAccepted};
+use motif_proto::spec::{ExperimentKind, ExperimentSpec};
 use sha2::{Digest, Sha256};
+use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use super::{Result, Store, runs, signed};
+use crate::error::Error;
 use crate::signals::Signal;
 
 /// Bytes in a megabyte, as specs count memory.
 const MEGABYTE: u64 = 1_000_000;
 
 impl Store {
-    /// Stores an experiment and queues its run.
+    /// Stores an experiment with the checkpoint that it starts from, and queues its run.
     ///
     /// # Errors
-    /// Storage.
+    /// [`Error::UnknownCheckpoint`] when that checkpoint was replaced meanwhile; storage.
     #[tracing::instrument(name = "submit", skip_all, fields(run.id))]
-    pub async fn submit_experiment(&self, spec: ExperimentSpec) -> Result<ExperimentAccepted> {
+    pub async fn submit_experiment(
+        &self,
+        spec: ExperimentSpec,
+        base: Option<&BaseCheckpoint>,
+    ) -> Result<ExperimentAccepted> {
         let text = spec.to_canonical_json();
         let spec_sha256 = format!("{:x}", Sha256::digest(&text));
         let (experiment, run) = (ExperimentId::new(), RunId::new());
         tracing::Span::current().record("run.id", tracing::field::display(run));
 
+        let first_batch = match (spec.kind, base) {
+            (ExperimentKind::Continue, Some(base)) => base.next_batch,
+            _ => 0,
+        };
         let mut tx = self.pool.begin().await?;
+        if let Some(base) = base {
+            hold(&mut tx, base.checkpoint).await?;
+        }
         sqlx::query(
-            "insert into experiments (id, name, kind, preset, seed, tags, spec, spec_sha256)
-             values ($1, $2, $3, $4, $5, $6, $7, $8)",
+            "insert into experiments (id, name, kind, preset, seed, tags, spec, spec_sha256, base_checkpoint_id)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         )
         .bind(experiment.0)
         .bind(&spec.name)
@@ -37,11 +50,13 @@ impl Store {
         .bind(&spec.tags)
         .bind(text)
         .bind(&spec_sha256)
+        .bind(base.map(|base| base.checkpoint.0))
         .execute(&mut *tx)
         .await?;
         sqlx::query(
-            "insert into runs (id, experiment_id, priority, device_need, slots, memory_bytes, labels, batches_total)
-             values ($1, $2, $3, $4, $5, $6, $7, $8)",
+            "insert into runs (id, experiment_id, priority, device_need, slots, memory_bytes, labels, batches_total,
+                               first_batch, batches_done)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)",
         )
         .bind(run.0)
         .bind(experiment.0)
@@ -50,7 +65,8 @@ impl Store {
         .bind(i32::try_from(spec.resources.slots).unwrap_or(i32::MAX))
         .bind(spec.resources.memory_mb.map(|megabytes| signed(megabytes.saturating_mul(MEGABYTE))))
         .bind(Json(&spec.resources.labels))
-        .bind(signed(spec.training.batches))
+        .bind(signed(spec.training.as_ref().map_or(0, |training| training.batches)))
+        .bind(signed(first_batch))
         .execute(&mut *tx)
         .await?;
         super::events::record_change(&mut tx, run).await?;
@@ -67,4 +83,13 @@ impl Store {
             spec_sha256,
         })
     }
+}
+
+/// Keeps a checkpoint from being replaced until the experiment that names it is stored.
+async fn hold(connection: &mut PgConnection, checkpoint: CheckpointId) -> Result<()> {
+    let held = sqlx::query("select from checkpoints where id = $1 for key share")
+        .bind(checkpoint.0)
+        .fetch_optional(connection)
+        .await?;
+    held.map(drop).ok_or(Error::UnknownCheckpoint(checkpoint))
 }

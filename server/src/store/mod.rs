@@ -2,13 +2,18 @@
 //!
 //! - [`experiments`], [`runs`]: what was asked for and how it stands
 //! - [`queue`]: the claim; [`attempts`]: leases, heartbeats and ends
-//! - [`journal`], [`settle`] and `rewind`: curves as they are written; [`series`]: as they are read; [`events`]: what streams tell; [`checkpoints`]: what the artifact store holds
+//! - [`journal`], [`settle`] and `rewind`: curves as they are written; [`series`]: as they are read
+//! - [`events`]: what streams tell
+//! - [`checkpoints`], [`artifacts`], and `blobs`: what the artifact store holds; [`bases`]: what starts from it
 //! - [`workers`]: who works
 //!
 //! Whoever changes a run locks its row first, then reads the attempt: so every change of a run has its place in
 //! one order, and a lease that was judged valid stays valid until the commit.
 
+pub mod artifacts;
 pub mod attempts;
+pub mod bases;
+mod blobs;
 pub mod checkpoints;
 pub mod events;
 pub mod experiments;

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use motif_proto::id::{AttemptId, CheckpointId, FencingToken, RunId};
+use motif_proto::id::{AttemptId, CheckpointId, ExperimentId, FencingToken, RunId};
 use motif_proto::worker::{Claim, ClaimRequest, ResumePoint};
 use sqlx::FromRow;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{Result, Store, events, rewind, runs, unsigned, workers};
+use super::{Result, Store, bases, events, rewind, runs, unsigned, workers};
 use crate::signals::Signal;
 
 /// Takes the best run that fits: by priority, then by age. Runs that another claim is looking at are skipped,
@@ -29,19 +29,20 @@ with next as (
     set state = 'running', fencing_token = fencing_token + 1, attempts = attempts + 1,
         started_at = coalesce(started_at, now())
     from next where runs.id = next.id
-    returning runs.id, runs.experiment_id, runs.fencing_token, runs.attempts
+    returning runs.id, runs.experiment_id, runs.fencing_token, runs.attempts, runs.first_batch
 ), resume as (
     select c.id, c.next_batch, c.sha256, b.size_bytes
     from claimed
-    join checkpoints c on c.run_id = claimed.id and c.kind = 'last'
+    join checkpoints c on c.run_id = claimed.id and c.kind = 'last' and c.superseded_at is null
     join blobs b on b.sha256 = c.sha256
 ), attempted as (
     insert into attempts (id, run_id, number, worker_id, fencing_token, lease_expires_at, first_batch)
     select $1, id, attempts, $2, fencing_token, now() + make_interval(secs => $3),
-           coalesce((select next_batch from resume), 0)
+           coalesce((select next_batch from resume), first_batch)
     from claimed
 )
-select claimed.id as run, claimed.fencing_token, claimed.attempts, e.spec,
+select claimed.id as run, claimed.experiment_id, claimed.fencing_token, claimed.attempts, claimed.first_batch,
+       e.spec,
        resume.id as checkpoint, resume.next_batch, resume.sha256, resume.size_bytes
 from claimed
 join experiments e on e.id = claimed.experiment_id
@@ -50,8 +51,10 @@ left join resume on true";
 #[derive(FromRow)]
 struct ClaimedRow {
     run: Uuid,
+    experiment_id: Uuid,
     fencing_token: i64,
     attempts: i32,
+    first_batch: i64,
     spec: String,
     checkpoint: Option<Uuid>,
     next_batch: Option<i64>,
@@ -99,11 +102,14 @@ impl Store {
         };
         let (run, resume) = (RunId(row.run), row.resume());
         if row.attempts > 1 {
-            let next_batch = resume.as_ref().map_or(0, |point| point.next_batch);
+            let next_batch = resume
+                .as_ref()
+                .map_or(unsigned(row.first_batch), |point| point.next_batch);
             rewind::rewind(&mut tx, run, next_batch).await?;
         }
         events::record_change(&mut tx, run).await?;
         let spec = runs::read_spec(&row.spec)?;
+        let base = bases::of_experiment(&mut tx, ExperimentId(row.experiment_id)).await?;
         tx.commit().await?;
 
         self.tell(Signal::Run(run));
@@ -113,6 +119,7 @@ impl Store {
             attempt,
             token: FencingToken(row.fencing_token),
             spec,
+            base,
             resume,
             lease_seconds: u32::try_from(lease.as_secs()).unwrap_or(u32::MAX),
         }))

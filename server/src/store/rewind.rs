@@ -83,7 +83,7 @@ async fn note_rewound(connection: &mut PgConnection, run: RunId) -> Result<()> {
     let step = |point: Option<Point>| point.map(|(step, _)| signed(step));
     let value = |point: Option<Point>| point.map(|(_, value)| value);
     sqlx::query(
-        "update runs set batches_done = coalesce($2 + 1, 0), last_loss_step = $2, last_loss = $3,
+        "update runs set batches_done = coalesce($2 + 1, first_batch), last_loss_step = $2, last_loss = $3,
              last_validation_step = $4, last_validation = $5,
              best_validation_step = $6, best_validation = $7, batches_per_second = $8
          where id = $1",

@@ -4,11 +4,11 @@ use chrono::{DateTime, Utc};
 use motif_proto::id::{AttemptId, ExperimentId, RunId, WorkerId};
 use motif_proto::metrics::{Measured, StepValue};
 use motif_proto::run::{Attempt, Failure, Progress, Queue, RunDetail, RunList, RunState, RunSummary};
-use motif_proto::spec::ExperimentSpec;
+use motif_proto::spec::{ExperimentKind, ExperimentSpec};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
-use super::{Result, Store, events, series, unsigned, word};
+use super::{Result, Store, bases, events, series, unsigned, word};
 use crate::error::Error;
 use crate::signals::Signal;
 
@@ -114,6 +114,8 @@ fn failure(class: Option<&str>, message: Option<String>) -> Result<Option<Failur
 pub struct RunFilter {
     /// Only those in one of these states; empty means all.
     pub states: Vec<RunState>,
+    /// Only those that do one of these; empty means all.
+    pub kinds: Vec<ExperimentKind>,
     /// Only those whose name, preset or id has this in it, whatever the case.
     pub text: Option<String>,
     /// Only those with all of these tags.
@@ -185,11 +187,13 @@ impl Store {
                 .fetch_one(&mut *connection)
                 .await?;
         let series = series::names(&mut connection, run).await?;
+        let base = bases::of_experiment(&mut connection, summary.experiment).await?;
         let attempt_history = attempts_of(&mut connection, run).await?;
         Ok(RunDetail {
             summary,
             spec: read_spec(&spec)?,
             spec_sha256,
+            base,
             series,
             attempt_history,
         })
@@ -201,6 +205,7 @@ impl Store {
     /// Storage.
     pub async fn list_runs(&self, filter: &RunFilter) -> Result<RunList> {
         let states: Vec<&str> = filter.states.iter().map(|state| state.as_str()).collect();
+        let kinds: Vec<&str> = filter.kinds.iter().map(|kind| kind.as_str()).collect();
         let pattern = filter.text.as_deref().map(like_pattern);
         let limit = filter.limit as usize;
         let rows: Vec<SummaryRow> = sqlx::query_as(select_summaries!(
@@ -208,6 +213,7 @@ impl Store {
                and ($2::text is null or e.name ilike $2 or e.preset ilike $2 or r.id::text ilike $2)
                and e.tags @> $3
                and ($4::uuid is null or r.id < $4)
+               and (cardinality($6::text[]) = 0 or e.kind = any($6))
              order by r.id desc limit $5"
         ))
         .bind(states)
@@ -215,6 +221,7 @@ impl Store {
         .bind(&filter.tags)
         .bind(filter.before.map(|run| run.0))
         .bind(i64::from(filter.limit) + 1)
+        .bind(kinds)
         .fetch_all(&self.pool)
         .await?;
         let more = rows.len() > limit;

@@ -15,13 +15,14 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
+use motif_proto::artifact::Artifact;
 use motif_proto::id::{AttemptId, RunId, WorkerId};
 use motif_proto::metrics::{Measured, MetricsAccepted, MetricsBatch, RunMetrics, SeriesPoints};
 use motif_proto::problem::{PROBLEM_JSON, Problem};
 use motif_proto::run::{Checkpoint, CheckpointKind, ExperimentAccepted, RunDetail, RunState};
 use motif_proto::worker::{
     Claim, DeviceKind, FinishAttempt, Heartbeat, HeartbeatAnswer, HeldLease, Outcome, RegisterWorker,
-    UploadCheckpoint, Verdict, WorkerRegistered,
+    UploadArtifact, UploadCheckpoint, Verdict, WorkerRegistered,
 };
 use motif_server::app::AppState;
 use motif_server::artifacts::Artifacts;
@@ -237,6 +238,38 @@ impl App {
         answer.expect(StatusCode::CREATED)
     }
 
+    /// Uploads content that may differ from what the query announces.
+    pub async fn upload_artifact_as(&self, upload: &UploadArtifact, content: &[u8]) -> Answer {
+        let query = serde_html_form::to_string(upload).unwrap();
+        let path = format!("/api/v1/worker/artifacts?{query}");
+        self.request(Method::POST, &path, "application/octet-stream", content.to_vec())
+            .await
+    }
+
+    pub async fn upload_artifact(&self, claim: &Claim, name: &str, content: &[u8]) -> Artifact {
+        let upload = artifact_upload(claim, name, content);
+        self.upload_artifact_as(&upload, content)
+            .await
+            .expect(StatusCode::CREATED)
+    }
+
+    /// A run that succeeded and left both checkpoints after the batches given.
+    pub async fn trained(&self, spec: Value, next_batch: u64) -> Trained {
+        let run = self.submit(spec).await;
+        let worker = self.register().await;
+        let claim = self.claim(worker).await.unwrap();
+        assert_eq!(claim.run, run);
+        let best = self
+            .upload(&claim, CheckpointKind::Best, next_batch, b"the best")
+            .await;
+        let last = self
+            .upload(&claim, CheckpointKind::Last, next_batch, b"the last")
+            .await;
+        let ended = self.finish(&claim, 0, Outcome::Succeeded).await;
+        assert_eq!(ended.status, StatusCode::NO_CONTENT);
+        Trained { run, best, last }
+    }
+
     pub async fn detail(&self, run: RunId) -> RunDetail {
         self.get(&format!("/api/v1/runs/{run}"))
             .await
@@ -324,6 +357,23 @@ pub fn upload(claim: &Claim, kind: CheckpointKind, next_batch: u64, content: &[u
         size_bytes: content.len() as u64,
         validation: Some(0.25),
     }
+}
+
+pub fn artifact_upload(claim: &Claim, name: &str, content: &[u8]) -> UploadArtifact {
+    UploadArtifact {
+        attempt: claim.attempt,
+        token: claim.token,
+        name: name.to_owned(),
+        sha256: format!("{:x}", Sha256::digest(content)),
+        size_bytes: content.len() as u64,
+    }
+}
+
+/// A run that was trained, and what it left.
+pub struct Trained {
+    pub run: RunId,
+    pub best: Checkpoint,
+    pub last: Checkpoint,
 }
 
 pub struct Answer {

@@ -4,6 +4,26 @@
  */
 
 export interface paths {
+    "/api/v1/artifacts/{id}/content": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The content of an artifact, of the type that its name says.
+         * @description Takes `Range` with one range, and `If-None-Match`.
+         */
+        get: operations["artifact_content"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/checkpoints/{id}/content": {
         parameters: {
             query?: never;
@@ -57,7 +77,8 @@ export interface paths {
         /**
          * Submit an experiment.
          * @description The body is a spec as JSON or, as `application/toml`, as TOML. What is left out comes from its preset and the
-         *     defaults. Every mistake is named at once.
+         *     defaults. Every mistake is named at once. A `base` is looked up at once too: the experiment starts from the
+         *     checkpoint as it is now, whatever becomes of its run.
          */
         post: operations["submit"];
         delete?: never;
@@ -154,6 +175,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{id}/artifacts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the files that a run made, in the order of their names. */
+        get: operations["list_artifacts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{id}/cancel": {
         parameters: {
             query?: never;
@@ -226,6 +264,27 @@ export interface paths {
         get: operations["run_metrics"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/worker/artifacts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Upload a file that the run made.
+         * @description Safe to repeat. It is named only when its bytes have the length and the hash given; a newer file of the same
+         *     name replaces the older.
+         */
+        post: operations["upload_artifact"];
         delete?: never;
         options?: never;
         head?: never;
@@ -406,7 +465,40 @@ export interface components {
          * @description What turns a unit's state into its activity.
          * @enum {string}
          */
-        Activation: "softplus" | "relu" | "tanh";
+        Activation: "softplus" | "relu" | "tanh" | "sigmoid" | "linear";
+        /** @description A file that a run made; its bytes are at `GET /artifacts/{id}/content`. */
+        Artifact: {
+            /** @description The attempt that made it. */
+            attempt: components["schemas"]["AttemptId"];
+            /**
+             * Format: date-time
+             * @description When it became durable.
+             */
+            created_at: string;
+            /** @description The artifact. */
+            id: components["schemas"]["ArtifactId"];
+            /** @description The file's name, such as `evaluation.json`; unique within the run. */
+            name: string;
+            /** @description Whose file. */
+            run: components["schemas"]["RunId"];
+            /** @description SHA-256 of the content, in hex. */
+            sha256: string;
+            /**
+             * Format: int64
+             * @description Length of the content.
+             */
+            size_bytes: number;
+        };
+        /**
+         * Format: uuid
+         * @description A file that a run made.
+         */
+        ArtifactId: string;
+        /** @description Answer of `GET /runs/{id}/artifacts`: in the order of the names. */
+        ArtifactList: {
+            /** @description The artifacts. */
+            artifacts: components["schemas"]["Artifact"][];
+        };
         /** @description One worker's try at a run. */
         Attempt: {
             failure?: components["schemas"]["Failure"] | null;
@@ -449,6 +541,32 @@ export interface components {
          * @enum {string}
          */
         AttemptState: "running" | "succeeded" | "failed" | "lost" | "released" | "cancelled";
+        /**
+         * @description The checkpoint that an experiment starts from, as it was when the experiment was submitted. It is kept for
+         *     as long as the experiment is known.
+         */
+        BaseCheckpoint: {
+            /** @description The checkpoint; its bytes are at `GET /checkpoints/{id}/content`. */
+            checkpoint: components["schemas"]["CheckpointId"];
+            /** @description What it was kept for. */
+            kind: components["schemas"]["CheckpointKind"];
+            /**
+             * Format: int64
+             * @description The batch that follows: everything before it has been applied.
+             */
+            next_batch: number;
+            /** @description The run that made it. */
+            run: components["schemas"]["RunId"];
+            /** @description That run's name. */
+            run_name: string;
+            /** @description SHA-256 of its content, in hex. */
+            sha256: string;
+            /**
+             * Format: int64
+             * @description Length of its content.
+             */
+            size_bytes: number;
+        };
         /** @description A stored state of a network; its bytes are at `GET /checkpoints/{id}/content`, as safetensors. */
         Checkpoint: {
             /** @description The attempt that made it. */
@@ -501,6 +619,7 @@ export interface components {
         Claim: {
             /** @description This try at it. */
             attempt: components["schemas"]["AttemptId"];
+            base?: components["schemas"]["BaseCheckpoint"] | null;
             /**
              * Format: int32
              * @description How long the lease lasts without a heartbeat.
@@ -528,6 +647,25 @@ export interface components {
             wait_seconds: number;
             /** @description Who asks. */
             worker: components["schemas"]["WorkerId"];
+        };
+        /** @description Quirks of the original that an experiment may ask for; all off by default. */
+        CompatibilitySpec: {
+            /** @description Masks, sparsity and signs act only where the network is constrained. */
+            ignore_masks?: boolean;
+            /** @description The two motifs of a composable pair get directions of their own, so that the path jumps in the middle. */
+            independent_composable_directions?: boolean;
+        };
+        /** @description A block of weights from one region to another. */
+        Connection: {
+            /** @description The recurrent region that it goes to. */
+            dst: string;
+            /**
+             * Format: double
+             * @description The fraction of each source unit's weights that is removed, rounded up to whole weights.
+             */
+            sparsity: number;
+            /** @description The region that it comes from. */
+            src: string;
         };
         /**
          * @description One series over the steps asked for, reduced to the number of points asked for.
@@ -563,6 +701,8 @@ export interface components {
             /** @description Values, or means of buckets. */
             values: components["schemas"]["Measured"][];
         };
+        /** @description One of the three delays of training, drawn, or that many steps. */
+        Delay: "random" | (25 | 50 | 75);
         /**
          * @description What a worker computes on.
          * @enum {string}
@@ -573,6 +713,23 @@ export interface components {
          * @enum {string}
          */
         DeviceNeed: "any" | "cpu" | "cuda";
+        /** @description Under which conditions a network is measured: every task at every speed, in all directions at once. */
+        EvaluationSpec: {
+            /** @description The delay before the movement. */
+            delay?: components["schemas"]["Delay"];
+            /** @description For `evaluate`, several delays in steps, every condition under each; absent means `delay`. */
+            delays?: number[] | null;
+            /** @description Indices of the directions, counter-clockwise from +x; absent means all of the mode. */
+            directions?: number[] | null;
+            /** @description From which set speeds and directions are taken. */
+            mode?: components["schemas"]["TrialMode"];
+            /** @description Whether the network's noise is on. */
+            noise?: boolean;
+            /** @description Indices of the speeds, 0 the fastest; absent means all of the mode. */
+            speeds?: number[] | null;
+            /** @description The tasks; absent means those of the training. */
+            tasks?: components["schemas"]["TaskName"][] | null;
+        };
         /** @description One event of a stream. */
         Event: {
             /** @description The run's state, progress or best value changed. */
@@ -594,6 +751,11 @@ export interface components {
             data: components["schemas"]["Checkpoint"];
             /** @enum {string} */
             event: "checkpoint";
+        } | {
+            /** @description A file that the run made became durable. */
+            data: components["schemas"]["Artifact"];
+            /** @enum {string} */
+            event: "artifact";
         } | {
             /** @description Too much happened since `Last-Event-ID`: fetch everything anew. */
             data: components["schemas"]["Reset"];
@@ -620,9 +782,22 @@ export interface components {
          * @description What is done with a network.
          * @enum {string}
          */
-        ExperimentKind: "train";
-        /** @description An experiment with every field filled in. */
+        ExperimentKind: "train" | "continue" | "transfer" | "evaluate";
+        /**
+         * @description An experiment with every field filled in. Its bytes as JSON, and so its SHA-256, say nothing of fields that
+         *     came later and have their defaults: equal experiments stay equal through versions.
+         */
         ExperimentSpec: {
+            /**
+             * @description The run or checkpoint that it starts from, by its id; without a coordinator also a path. For `train` it is
+             *     the network whose muscle activity is learnt.
+             */
+            base?: string | null;
+            base_checkpoint?: components["schemas"]["CheckpointKind"] | null;
+            /** @description Quirks of the original that are asked for. */
+            compatibility?: components["schemas"]["CompatibilitySpec"];
+            /** @description Under which conditions it is measured. */
+            evaluation?: components["schemas"]["EvaluationSpec"];
             /** @description What is done. */
             kind: components["schemas"]["ExperimentKind"];
             /** @description A name for people; the preset's where none is given. */
@@ -645,8 +820,7 @@ export interface components {
             seed: number;
             /** @description Words to find it by. */
             tags: string[];
-            /** @description How it is trained. */
-            training: components["schemas"]["TrainingSpec"];
+            training?: components["schemas"]["TrainingSpec"] | null;
         };
         /** @description An error that ended an attempt or a run. */
         Failure: {
@@ -660,6 +834,11 @@ export interface components {
          * @enum {string}
          */
         FailureClass: "bad_spec" | "out_of_memory" | "diverged" | "lost" | "internal";
+        /**
+         * @description What the network senses of the arm.
+         * @enum {string}
+         */
+        Feedback: "vision" | "proprioception";
         /**
          * Format: int64
          * @description Grows with every attempt at a run. A write with any but the newest is refused and changes nothing, so a
@@ -693,6 +872,21 @@ export interface components {
             /** @description Its fencing token. */
             token: components["schemas"]["FencingToken"];
         };
+        /**
+         * @description A part of the network that training can leave as it is.
+         * @enum {string}
+         */
+        FrozenPart: "recurrent" | "input" | "output" | "base_firing";
+        /** @description A network of gated recurrent units: one layer, no noise. */
+        GruSpec: {
+            /** @description What is sensed of the arm; what is missing acts as 0. */
+            feedback?: components["schemas"]["Feedback"][];
+            /**
+             * Format: int32
+             * @description Hidden units, 1 to 4096.
+             */
+            hidden: number;
+        };
         /** @description Body of `POST /worker/heartbeat`: keeps the leases of all attempts that the worker holds. */
         Heartbeat: {
             /** @description The attempts that it works on; may be empty. */
@@ -712,6 +906,18 @@ export interface components {
             /** @description Its fencing token. */
             token: components["schemas"]["FencingToken"];
         };
+        /** @description A region of inputs. */
+        InputRegion: {
+            /** @description Its name; part of the names of its tensors. */
+            name: string;
+            /** @description The sign with which they act, where the network is constrained. */
+            sign: components["schemas"]["Sign"];
+            /**
+             * Format: int32
+             * @description How many numbers of the observation.
+             */
+            units: number;
+        };
         /** @description What became of a lease. */
         LeaseVerdict: {
             /** @description The attempt. */
@@ -719,11 +925,11 @@ export interface components {
             /** @description What to do. */
             verdict: components["schemas"]["Verdict"];
         };
-        /** @description Weights of the loss terms beside the position loss, whose weight is 1. */
+        /** @description Weights of the loss terms beside that of the objective, whose weight is 1. */
         LossWeights: {
             /**
              * Format: double
-             * @description Simple dynamics; 0 where the activation has none (tanh).
+             * @description Simple dynamics; 0 where the network has none (gru, and all activations but softplus and relu).
              */
             dynamics: number;
             /**
@@ -742,12 +948,8 @@ export interface components {
              */
             weight: number;
         };
-        /**
-         * Format: double
-         * @description A measured value. JSON has no NaN and no infinities, so there these travel as the strings `NaN`, `Infinity`
-         *     and `-Infinity`.
-         */
-        Measured: number;
+        /** @description A measured value. JSON has no NaN and no infinities, so these travel as strings. */
+        Measured: number | ("NaN" | "Infinity" | "-Infinity");
         /** @description Answer to [`MetricsBatch`]: everything before `next_sequence` is durable. */
         MetricsAccepted: {
             /**
@@ -787,43 +989,19 @@ export interface components {
             /** @description One entry per run, in the order asked. */
             runs: components["schemas"]["RunMetrics"][];
         };
+        /** @description The policy that controls the arm. */
+        NetworkSpec: (components["schemas"]["RnnSpec"] & {
+            /** @enum {string} */
+            kind: "rnn";
+        }) | (components["schemas"]["GruSpec"] & {
+            /** @enum {string} */
+            kind: "gru";
+        });
         /**
-         * @description The kind of policy.
+         * @description What a network learns.
          * @enum {string}
          */
-        NetworkKind: "rnn";
-        /** @description The policy that controls the arm. */
-        NetworkSpec: {
-            /** @description What turns a unit's state into its activity. */
-            activation: components["schemas"]["Activation"];
-            /**
-             * Format: double
-             * @description Length of a step of the network, in milliseconds.
-             */
-            dt_ms: number;
-            /**
-             * Format: int32
-             * @description Hidden units, 1 to 4096.
-             */
-            hidden: number;
-            /** @description The kind of policy. */
-            kind: components["schemas"]["NetworkKind"];
-            /**
-             * Format: double
-             * @description Standard deviation of the noise on the hidden state.
-             */
-            noise_hidden: number;
-            /**
-             * Format: double
-             * @description Standard deviation of the noise on the input.
-             */
-            noise_input: number;
-            /**
-             * Format: double
-             * @description Time constant of the units, in milliseconds; at least `dt_ms`.
-             */
-            time_constant_ms: number;
-        };
+        Objective: "movement" | "muscle_activity";
         /** @description How an attempt ended. */
         Outcome: {
             /** @enum {string} */
@@ -837,14 +1015,24 @@ export interface components {
             /** @enum {string} */
             result: "released";
         };
+        /**
+         * @description What presets are listed together.
+         * @enum {string}
+         */
+        PresetGroup: "demo" | "all_tasks" | "subsets" | "transfers" | "continued" | "beyond";
         /** @description A preset as `GET /presets` lists it. */
         PresetInfo: {
+            /** @description The preset that trains the network that this one is made to start from. */
+            base_preset?: string | null;
             /** @description What it is for, in one line. */
             description: string;
+            /** @description What it is listed with. */
+            group: components["schemas"]["PresetGroup"];
             /** @description The id to name in a spec. */
             id: string;
-            /** @description The experiment that it stands for, every field filled in. */
-            spec: components["schemas"]["ExperimentSpec"];
+            /** @description Whether a spec must name a `base`. */
+            needs_base: boolean;
+            spec?: components["schemas"]["ExperimentSpec"] | null;
         };
         /** @description Answer of `GET /presets`. */
         PresetList: {
@@ -885,7 +1073,7 @@ export interface components {
             batches_per_second?: number | null;
             /**
              * Format: int64
-             * @description Batches that the spec asks for.
+             * @description Batches that the spec asks for; 0 where nothing is trained.
              */
             batches_total: number;
         };
@@ -916,6 +1104,43 @@ export interface components {
              * @description Ended as asked.
              */
             succeeded: number;
+        };
+        /** @description A region of recurrent units. */
+        RecurrentRegion: {
+            /**
+             * Format: double
+             * @description Their tonic input.
+             */
+            base_firing: number;
+            /**
+             * Format: double
+             * @description Their state at the beginning of an episode.
+             */
+            initial_x: number;
+            /** @description Whether the tonic input is trained. */
+            learnable_base_firing: boolean;
+            /** @description Its name; part of the names of its tensors. */
+            name: string;
+            /** @description A name that it shares with other regions, to pick them together. */
+            parent?: string | null;
+            /** @description The sign with which they act, where the network is constrained. */
+            sign: components["schemas"]["Sign"];
+            /**
+             * Format: int32
+             * @description How many units.
+             */
+            units: number;
+        };
+        /** @description Regions and what connects them. The order of the regions is the order of the blocks in the weights. */
+        RegionsSpec: {
+            /** @description Connections from input to recurrent regions; those not named are zero. */
+            input_connections: components["schemas"]["Connection"][];
+            /** @description Regions of inputs; they split the observation's numbers in order. */
+            inputs: components["schemas"]["InputRegion"][];
+            /** @description Regions of recurrent units. */
+            recurrent: components["schemas"]["RecurrentRegion"][];
+            /** @description Connections from recurrent to recurrent regions; those not named are zero. */
+            recurrent_connections: components["schemas"]["Connection"][];
         };
         /** @description Body of `POST /worker/register`. */
         RegisterWorker: {
@@ -990,10 +1215,51 @@ export interface components {
             /** @description Which run. */
             run: components["schemas"]["RunId"];
         };
+        /** @description A leaky recurrent network, of one region or of many. */
+        RnnSpec: {
+            /** @description What turns a unit's state into its activity. */
+            activation: components["schemas"]["Activation"];
+            /** @description Whether each region's units act with one sign only (Dale's law). */
+            constrained?: boolean;
+            /**
+             * Format: double
+             * @description Length of a step of the network, in milliseconds.
+             */
+            dt_ms: number;
+            /** @description What is sensed of the arm; what is missing acts as 0. */
+            feedback?: components["schemas"]["Feedback"][];
+            /**
+             * Format: int32
+             * @description Hidden units, 1 to 4096; with `regions` their sum.
+             */
+            hidden: number;
+            /**
+             * Format: double
+             * @description Standard deviation of the noise on the hidden state.
+             */
+            noise_hidden: number;
+            /**
+             * Format: double
+             * @description Standard deviation of the noise on the input.
+             */
+            noise_input: number;
+            regions?: components["schemas"]["RegionsSpec"] | null;
+            /**
+             * Format: double
+             * @description Spectral radius to which the recurrent weights are scaled at the beginning.
+             */
+            spectral_radius?: number | null;
+            /**
+             * Format: double
+             * @description Time constant of the units, in milliseconds; at least `dt_ms`.
+             */
+            time_constant_ms: number;
+        };
         /** @description A run with everything about it but its curves and checkpoints. */
         RunDetail: components["schemas"]["RunSummary"] & {
             /** @description Its attempts, oldest first. */
             attempt_history: components["schemas"]["Attempt"][];
+            base?: components["schemas"]["BaseCheckpoint"] | null;
             /** @description Names of the series that it has written. */
             series: string[];
             /** @description The spec with every field filled in. */
@@ -1095,6 +1361,11 @@ export interface components {
             /** @description One value per step. */
             values: components["schemas"]["Measured"][];
         };
+        /**
+         * @description The sign with which a region's units act on others.
+         * @enum {string}
+         */
+        Sign: "pos" | "neg";
         /** @description A value and the step at which it was measured. */
         StepValue: {
             /**
@@ -1106,10 +1377,10 @@ export interface components {
             value: components["schemas"]["Measured"];
         };
         /**
-         * @description The ten delayed reaching tasks, in the order of their rules.
+         * @description The ten delayed movements, then the twenty pairs of a forward and a backward motif.
          * @enum {string}
          */
-        TaskName: "DlyHalfReach" | "DlyHalfCircleClk" | "DlyHalfCircleCClk" | "DlySinusoid" | "DlySinusoidInv" | "DlyFullReach" | "DlyFullCircleClk" | "DlyFullCircleCClk" | "DlyFigure8" | "DlyFigure8Inv";
+        TaskName: "DlyHalfReach" | "DlyHalfCircleClk" | "DlyHalfCircleCClk" | "DlySinusoid" | "DlySinusoidInv" | "DlyFullReach" | "DlyFullCircleClk" | "DlyFullCircleCClk" | "DlyFigure8" | "DlyFigure8Inv" | "forward_halfreach+backward_fullcircleclk" | "forward_halfreach+backward_fullcirclecclk" | "forward_halfreach+backward_figure8" | "forward_halfreach+backward_figure8inv" | "forward_halfcircleclk+backward_fullreach" | "forward_halfcircleclk+backward_fullcirclecclk" | "forward_halfcircleclk+backward_figure8" | "forward_halfcircleclk+backward_figure8inv" | "forward_halfcirclecclk+backward_fullreach" | "forward_halfcirclecclk+backward_fullcircleclk" | "forward_halfcirclecclk+backward_figure8" | "forward_halfcirclecclk+backward_figure8inv" | "forward_sinusoid+backward_fullreach" | "forward_sinusoid+backward_fullcircleclk" | "forward_sinusoid+backward_fullcirclecclk" | "forward_sinusoid+backward_figure8inv" | "forward_sinusoidinv+backward_fullreach" | "forward_sinusoidinv+backward_fullcircleclk" | "forward_sinusoidinv+backward_fullcirclecclk" | "forward_sinusoidinv+backward_figure8";
         /** @description How a network is trained. */
         TrainingSpec: {
             /**
@@ -1119,7 +1390,7 @@ export interface components {
             batch_size: number;
             /**
              * Format: int64
-             * @description How many batches, each of one task.
+             * @description How many batches, each of one task. A continued run counts those of its base too.
              */
             batches: number;
             /**
@@ -1127,6 +1398,8 @@ export interface components {
              * @description Greatest joint norm of the gradients.
              */
             clip: number;
+            /** @description Parts of the network that stay as they are. */
+            frozen?: components["schemas"]["FrozenPart"][];
             /**
              * Format: double
              * @description Step size of Adam.
@@ -1134,14 +1407,21 @@ export interface components {
             learning_rate: number;
             /** @description Weights of the loss terms. */
             losses: components["schemas"]["LossWeights"];
+            /** @description What the network learns. */
+            objective?: components["schemas"]["Objective"];
             /**
              * Format: int64
              * @description Evaluate and store checkpoints every so many batches.
              */
             save_every: number;
-            /** @description Tasks to draw from, each with equal chance; also the tasks of evaluations. */
+            /** @description Tasks to draw from, each with equal chance; all base tasks or all composable pairs. */
             tasks: components["schemas"]["TaskName"][];
         };
+        /**
+         * @description From which set speeds and directions are taken.
+         * @enum {string}
+         */
+        TrialMode: "test" | "train";
         /**
          * @description What a worker does with an attempt after a heartbeat.
          * @enum {string}
@@ -1220,6 +1500,59 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    artifact_content: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The artifact */
+                id: components["schemas"]["ArtifactId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": number[];
+                };
+            };
+            206: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": number[];
+                };
+            };
+            /** @description The content is the one that the client has */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            416: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     checkpoint_content: {
         parameters: {
             query?: never;
@@ -1442,6 +1775,8 @@ export interface operations {
             query?: {
                 /** @description Only runs in this state; may be repeated. */
                 state?: components["schemas"]["RunState"][];
+                /** @description Only runs of this kind; may be repeated. */
+                kind?: components["schemas"]["ExperimentKind"][];
                 /** @description Only runs with this in their name, preset or id. */
                 q?: string;
                 /** @description Only runs with this tag; may be repeated, and then all are needed. */
@@ -1493,6 +1828,36 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RunDetail"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_artifacts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The run */
+                id: components["schemas"]["RunId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ArtifactList"];
                 };
             };
             404: {
@@ -1644,6 +2009,82 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    upload_artifact: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The attempt that made it. */
+                attempt: components["schemas"]["AttemptId"];
+                /** @description Its fencing token. */
+                token: components["schemas"]["FencingToken"];
+                /** @description The file's name: letters, digits, `.`, `_`, `-`; it does not begin with a dot. */
+                name: string;
+                /** @description SHA-256 of the content, 64 hex digits. */
+                sha256: string;
+                /** @description Length of the content. */
+                size_bytes: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": number[];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Artifact"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `stale_lease` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `checksum_mismatch` or `too_many_artifacts`: nothing was named */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -3,13 +3,17 @@ import type { components } from "./schema";
 
 type Schemas = components["schemas"];
 
+export type Artifact = Schemas["Artifact"];
+export type ArtifactList = Schemas["ArtifactList"];
 export type Attempt = Schemas["Attempt"];
 export type AttemptState = Schemas["AttemptState"];
 export type Checkpoint = Schemas["Checkpoint"];
 export type CheckpointList = Schemas["CheckpointList"];
+export type BaseCheckpoint = Schemas["BaseCheckpoint"];
 export type ExperimentAccepted = Schemas["ExperimentAccepted"];
 export type FieldProblem = Schemas["FieldProblem"];
 export type MetricsAppended = Schemas["MetricsAppended"];
+export type PresetGroup = Schemas["PresetGroup"];
 export type PresetInfo = Schemas["PresetInfo"];
 export type PresetList = Schemas["PresetList"];
 export type Problem = Schemas["Problem"];

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::environment::ObservationLayout;
 use crate::error::Error;
 use crate::loss::LossWeights;
-use crate::policy::NetworkConfig;
+use crate::policy::{Group, NetworkConfig};
 use crate::tasks::{Family, Mode, Task, delay_steps};
 
 /// Everything that decides the numbers of a training run, precision and device apart.
@@ -29,6 +29,11 @@ pub struct TrainingConfig {
     pub loss_weights: LossWeights,
     pub seed: u64,
     pub evaluation: EvaluationConfig,
+    /// Parts of the network that keep their values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub frozen: Vec<Group>,
+    #[serde(default, skip_serializing_if = "Objective::is_movement")]
+    pub objective: Objective,
     #[serde(default, skip_serializing_if = "CompatibilityConfig::is_off")]
     pub compatibility: CompatibilityConfig,
 }
@@ -46,6 +51,8 @@ impl Default for TrainingConfig {
             loss_weights: LossWeights::default(),
             seed: 0,
             evaluation: EvaluationConfig::default(),
+            frozen: vec![],
+            objective: Objective::Movement,
             compatibility: CompatibilityConfig::default(),
         }
     }
@@ -144,6 +151,23 @@ impl EvaluationConfig {
             self.delays.iter().all(known) && distinct(&self.delays),
             "must be different numbers of steps up to 1000",
         )
+    }
+}
+
+/// What training is to bring about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Objective {
+    /// The fingertip follows its goal.
+    #[default]
+    Movement,
+    /// The muscles do what a teacher's did, shown what the teacher saw.
+    MuscleActivity,
+}
+
+impl Objective {
+    fn is_movement(&self) -> bool {
+        *self == Self::Movement
     }
 }
 

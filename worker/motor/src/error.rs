@@ -21,8 +21,18 @@ pub enum Error {
         quantity: String,
     },
     /// An evaluation gave a score that is not finite.
-    #[error("the evaluation after batch {batch} is not finite for {task}")]
-    EvaluationDiverged { batch: u64, task: crate::tasks::Task },
+    #[error(
+        "the evaluation after batch {batch} is not finite for {task}, speed {speed}, delay {delay_steps} steps"
+    )]
+    EvaluationDiverged {
+        batch: u64,
+        task: crate::tasks::Task,
+        speed: usize,
+        delay_steps: usize,
+    },
+    /// A network that learns muscle activity has nobody who shows it.
+    #[error("to learn muscle activity, a network needs a teacher")]
+    NoTeacher,
     /// The caller asked an evaluation to stop. Nothing was recorded; it can be repeated.
     #[error("interrupted")]
     Interrupted,

@@ -6,10 +6,13 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use crate::arm::Effector;
-use crate::config::EvaluationConfig;
-use crate::device::Numerics;
+use crate::checkpoint::Checkpoint;
+use crate::config::{EvaluationConfig, TrainingConfig};
+use crate::device::{Numerics, set_intra_op_threads};
 use crate::engine::{EpisodeRun, NoiseSource, Recording};
 use crate::environment::Episode;
+use crate::error::Error;
+use crate::host_tensor::in_precision;
 use crate::policy::Policy;
 use crate::random::{Purpose, Stream};
 use crate::tasks::{DELAY_STEPS, Task, Trial, TrialConditions};
@@ -90,6 +93,28 @@ pub struct Evaluator<'a> {
 pub struct Interrupted;
 
 impl Evaluator<'_> {
+    /// Scores of the policy.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] when `progress` breaks, [`Error::EvaluationDiverged`] when a score is not finite.
+    pub fn evaluate(&self, tasks: &[Task], progress: &mut Progress<'_>) -> Result<Evaluation, Error> {
+        let outcomes = self.run(tasks, progress).map_err(|_| Error::Interrupted)?;
+        let evaluation = Evaluation::new(self.batch, &outcomes);
+        match evaluation
+            .conditions
+            .iter()
+            .find(|score| !score.position.is_finite())
+        {
+            None => Ok(evaluation),
+            Some(spoilt) => Err(Error::EvaluationDiverged {
+                batch: self.batch,
+                task: spoilt.task,
+                speed: spoilt.speed,
+                delay_steps: spoilt.delay_steps,
+            }),
+        }
+    }
+
     /// Outcomes in the order of tasks, then speeds, then delays.
     ///
     /// # Errors
@@ -204,6 +229,51 @@ impl Evaluator<'_> {
             input: Purpose::EvaluationInputNoise,
             rows: rows.collect(),
         }
+    }
+}
+
+/// A network that is evaluated and not trained.
+#[derive(Debug)]
+pub struct Examiner {
+    config: TrainingConfig,
+    numerics: Numerics,
+    effector: Effector,
+    policy: Policy,
+    batch: u64,
+}
+
+impl Examiner {
+    /// The network of a checkpoint, under the evaluation of a configuration. The draws are those of the evaluation
+    /// that would follow the checkpoint's last batch, from the configuration's seed.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`], or [`Error::Checkpoint`] if the checkpoint's tensors do not fit the network.
+    pub fn new(config: TrainingConfig, numerics: Numerics, base: &Checkpoint) -> Result<Self, Error> {
+        config.validate()?;
+        set_intra_op_threads(1);
+        let state = in_precision(&base.state, numerics);
+        Ok(Self {
+            policy: Policy::from_state(&config.network, &state, numerics)?,
+            config,
+            numerics,
+            effector: Effector::new(numerics),
+            batch: base.next_batch.saturating_sub(1),
+        })
+    }
+
+    /// # Errors
+    /// [`Error::Interrupted`] when `progress` breaks, [`Error::EvaluationDiverged`] when a score is not finite.
+    pub fn evaluate(&self, progress: &mut Progress<'_>) -> Result<Evaluation, Error> {
+        let evaluator = Evaluator {
+            effector: &self.effector,
+            policy: &self.policy,
+            numerics: self.numerics,
+            protocol: self.config.evaluation.clone(),
+            seed: self.config.seed,
+            batch: self.batch,
+            conditions_per_chunk: CONDITIONS_PER_CHUNK,
+        };
+        evaluator.evaluate(self.config.evaluated_tasks(), progress)
     }
 }
 

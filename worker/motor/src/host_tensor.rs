@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView, View};
 use tch::{Kind, Tensor};
 
+use crate::device::Numerics;
+
 /// Numbers of a tensor, row by row, little-endian.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostTensor {
@@ -59,6 +61,14 @@ impl HostTensor {
     /// The numbers, row by row, little-endian.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The same numbers as another kind.
+    pub(crate) fn in_kind(&self, kind: Kind) -> Self {
+        if self.kind() == kind {
+            return self.clone();
+        }
+        Self::from_tensor(&self.to_tensor().to_kind(kind))
     }
 
     /// A CPU tensor with the same numbers.
@@ -121,6 +131,12 @@ fn kind_of(dtype: Dtype) -> Kind {
         Dtype::I64 => Kind::Int64,
         _ => Kind::Double,
     }
+}
+
+/// The tensors in the precision that is computed in: a base may come from elsewhere.
+pub(crate) fn in_precision(state: &TensorTable, numerics: Numerics) -> TensorTable {
+    let converted = |(name, tensor): (&String, &HostTensor)| (name.clone(), tensor.in_kind(numerics.kind()));
+    state.iter().map(converted).collect()
 }
 
 /// Why bytes are not a safetensors file that can be used.

@@ -8,6 +8,7 @@ use crate::device::Numerics;
 use crate::engine::{NoiseSource, Recording, Rollout, roll_out};
 use crate::environment::Episode;
 use crate::host_tensor::TensorTable;
+use crate::imitation::Demonstration;
 use crate::loss::{LossTerms, LossWeights, Losses};
 use crate::optimizer::{Adam, clip, gradients, joint_norm};
 use crate::policy::Policy;
@@ -90,6 +91,30 @@ impl Learner {
     /// [`NotFinite`] if a loss or gradient is not: then nothing is updated.
     pub fn learn(&mut self, rollout: &Rollout, goal: &Tensor) -> Result<(Losses, f64), NotFinite> {
         let terms = LossTerms::new(&self.policy, rollout, goal, &self.weights);
+        self.descend(&terms)
+    }
+
+    /// The same for a recording of muscle activity, seen without acting on the arm.
+    ///
+    /// # Errors
+    /// [`NotFinite`] if a loss or gradient is not: then nothing is updated.
+    pub fn imitate(
+        &mut self,
+        shown: &Demonstration,
+        noise: Option<&NoiseSource>,
+    ) -> Result<(Losses, f64), NotFinite> {
+        let answer = shown.answer(&self.policy, &self.effector, noise, self.numerics);
+        let terms = LossTerms::of_imitation(
+            &self.policy,
+            &answer.hidden,
+            &answer.activation,
+            &shown.activation,
+            &self.weights,
+        );
+        self.descend(&terms)
+    }
+
+    fn descend(&mut self, terms: &LossTerms) -> Result<(Losses, f64), NotFinite> {
         let losses = terms.values();
         // The sum comes first in `named`; the term that spoilt it says more.
         let spoilt = losses

@@ -50,26 +50,32 @@ impl LossWeights {
 /// Values of the terms, weighted, and their plain sum. A term that is not used is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Losses {
-    /// Metres: |Δx| + |Δy|, mean over trials and time. (`l1_dist` in the reference.)
+    /// Metres: |Δx| + |Δy|, mean over trials and time; 0 where muscle activity is learnt. (`l1_dist` in the
+    /// reference.)
     pub position: f64,
     pub rate: f64,
     pub weight: f64,
     pub muscle: f64,
     pub dynamics: f64,
+    /// Σ over muscles of |a − recorded a|, mean over trials and time; only where muscle activity is learnt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imitation: Option<f64>,
     pub total: f64,
 }
 
 impl Losses {
     /// Name and value of every series, in the order in which they are reported.
-    pub fn named(&self) -> [(&'static str, f64); 6] {
-        [
+    pub fn named(&self) -> Vec<(&'static str, f64)> {
+        let mut named = vec![
             ("total", self.total),
             ("position", self.position),
             ("rate", self.rate),
             ("weight", self.weight),
             ("muscle", self.muscle),
             ("dynamics", self.dynamics),
-        ]
+        ];
+        named.extend(self.imitation.map(|value| ("imitation", value)));
+        named
     }
 }
 
@@ -81,6 +87,7 @@ pub struct LossTerms {
     pub weight: Option<Tensor>,
     pub muscle: Option<Tensor>,
     pub dynamics: Option<Tensor>,
+    pub imitation: Option<Tensor>,
     pub total: Tensor,
 }
 
@@ -89,6 +96,48 @@ impl LossTerms {
     ///
     /// Shapes: `goal` `[T + 1, batch, 2]`, metres. The roll-out must have recorded what the losses need.
     pub fn new(policy: &Policy, rollout: &Rollout, goal: &Tensor, weights: &LossWeights) -> Self {
+        let position = position_error(&rollout.fingertip, goal);
+        let hidden = rollout.hidden.as_ref();
+        Self::regularised(
+            policy,
+            hidden,
+            rollout.activation.as_ref(),
+            weights,
+            position,
+            None,
+        )
+    }
+
+    /// The terms where recorded muscle activity is learnt instead of movement: the position error is 0.
+    ///
+    /// Shapes: `hidden` `[T + 1, batch, hidden]`, `activation` and `recorded` `[T + 1, batch, muscle]`.
+    pub fn of_imitation(
+        policy: &Policy,
+        hidden: &Tensor,
+        activation: &Tensor,
+        recorded: &Tensor,
+        weights: &LossWeights,
+    ) -> Self {
+        let imitation = imitation_error(activation, recorded);
+        let position = imitation.zeros_like();
+        Self::regularised(
+            policy,
+            Some(hidden),
+            Some(activation),
+            weights,
+            position,
+            Some(imitation),
+        )
+    }
+
+    fn regularised(
+        policy: &Policy,
+        hidden: Option<&Tensor>,
+        activation: Option<&Tensor>,
+        weights: &LossWeights,
+        position: Tensor,
+        imitation: Option<Tensor>,
+    ) -> Self {
         let weighted = |weight: f64, term: &dyn Fn() -> Option<Tensor>| {
             if weight == 0.0 {
                 None
@@ -96,19 +145,15 @@ impl LossTerms {
                 term().map(|value| value * weight)
             }
         };
-        let position = position_error(&rollout.fingertip, goal);
-        let rate = weighted(weights.rate, &|| rollout.hidden.as_ref().map(firing_rate));
+        let rate = weighted(weights.rate, &|| hidden.map(firing_rate));
         let weight = weighted(weights.weight, &|| Some(weight_size(policy)));
-        let muscle = weighted(weights.muscle, &|| {
-            rollout.activation.as_ref().map(muscle_activity)
-        });
+        let muscle = weighted(weights.muscle, &|| activation.map(muscle_activity));
         let dynamics = weighted(weights.dynamics, &|| {
-            rollout
-                .hidden
-                .as_ref()
-                .and_then(|hidden| simple_dynamics(policy, hidden))
+            hidden.and_then(|hidden| simple_dynamics(policy, hidden))
         });
-        let others = [&rate, &weight, &muscle, &dynamics].into_iter().flatten();
+        let others = [&rate, &weight, &muscle, &dynamics, &imitation]
+            .into_iter()
+            .flatten();
         let total = others.fold(position.shallow_clone(), |sum, term| sum + term);
         Self {
             position,
@@ -116,6 +161,7 @@ impl LossTerms {
             weight,
             muscle,
             dynamics,
+            imitation,
             total,
         }
     }
@@ -128,6 +174,7 @@ impl LossTerms {
             weight: value(&self.weight),
             muscle: value(&self.muscle),
             dynamics: value(&self.dynamics),
+            imitation: self.imitation.as_ref().map(|term| term.double_value(&[])),
             total: self.total.double_value(&[]),
         }
     }
@@ -138,6 +185,13 @@ impl LossTerms {
 /// Shapes: both `[T + 1, batch, 2]`.
 pub fn position_error(fingertip: &Tensor, goal: &Tensor) -> Tensor {
     mean(&((fingertip - goal).abs().sum_dim_intlist(-1, false, None)))
+}
+
+/// Σ over muscles of |a − recorded a|, mean over trials and time.
+///
+/// Shapes: both `[T + 1, batch, muscle]`.
+pub fn imitation_error(activation: &Tensor, recorded: &Tensor) -> Tensor {
+    mean(&((activation - recorded).abs().sum_dim_intlist(-1, false, None)))
 }
 
 /// Mean |h| over everything, the initial zeros included.

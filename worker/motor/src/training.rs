@@ -3,15 +3,17 @@
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Best, Checkpoint, CheckpointError};
-use crate::config::TrainingConfig;
+use crate::config::{Objective, TrainingConfig};
 use crate::device::{Numerics, set_intra_op_threads};
 use crate::engine::NoiseSource;
 use crate::environment::Episode;
 use crate::error::Error;
 use crate::evaluation::{CONDITIONS_PER_CHUNK, Evaluation, Evaluator, Progress};
+use crate::host_tensor::{TensorTable, in_precision};
+use crate::imitation::Demonstration;
 use crate::learner::{Learner, NotFinite};
 use crate::loss::Losses;
-use crate::policy::Policy;
+use crate::policy::{InputLayout, Policy};
 use crate::random::{Purpose, Stream};
 use crate::tasks::{DELAY_STEPS, Family, Mode, Trial, TrialConditions};
 
@@ -33,6 +35,7 @@ pub struct BatchReport {
 pub struct Trainer {
     config: TrainingConfig,
     learner: Learner,
+    teacher: Option<Policy>,
     next_batch: u64,
     /// Last batch whose evaluation was completed.
     evaluated: Option<u64>,
@@ -46,15 +49,8 @@ impl Trainer {
     /// [`Error::InvalidConfig`].
     pub fn new(config: TrainingConfig, numerics: Numerics) -> Result<Self, Error> {
         config.validate()?;
-        set_intra_op_threads(1);
         let policy = Policy::new(&config.network, config.seed, numerics);
-        Ok(Self {
-            learner: learner(&config, policy, numerics),
-            config,
-            next_batch: 0,
-            evaluated: None,
-            best: None,
-        })
+        Ok(Self::at_start(config, policy, numerics))
     }
 
     /// Goes on where the checkpoint was taken: every later number is that of the uninterrupted run, bit for bit.
@@ -71,17 +67,125 @@ impl Trainer {
     ) -> Result<Self, Error> {
         config.validate()?;
         require_same_training(&config, &checkpoint.config)?;
-        set_intra_op_threads(1);
         let policy = Policy::from_state(&config.network, &checkpoint.state, numerics)?;
-        let mut learner = learner(&config, policy, numerics);
-        learner.restore_optimizer(config.learning_rate, checkpoint.adam_step, &checkpoint.moments)?;
-        Ok(Self {
+        let mut trainer = Self::at_start(config, policy, numerics);
+        trainer.go_on_from(checkpoint, &checkpoint.moments)?;
+        Ok(trainer)
+    }
+
+    /// Trains a finished run further, with settings that may be others than its own: weights, Adam's moments, number
+    /// of batches and best score go on. With the same settings every later number is that of a run that was never
+    /// finished.
+    ///
+    /// Parameters that the base did not train start with moments of 0.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`], also when the base has trained as many batches as are asked for;
+    /// [`Error::Checkpoint`] if its tensors do not fit the network.
+    pub fn continuing(config: TrainingConfig, numerics: Numerics, base: &Checkpoint) -> Result<Self, Error> {
+        config.validate()?;
+        if config.batches <= base.next_batch {
+            return Err(Error::InvalidConfig {
+                field: "batches",
+                problem: format!(
+                    "is {}, but the base has trained {} already: nothing is left to train",
+                    config.batches, base.next_batch
+                ),
+            });
+        }
+        let state = in_precision(&base.state, numerics);
+        let policy = Policy::from_state(&config.network, &state, numerics)?;
+        let mut trainer = Self::at_start(config, policy, numerics);
+        // Exactly the moments of what is trained now.
+        let mut moments = trainer.learner.adam.state();
+        for (name, moment) in &mut moments {
+            if let Some(stored) = base.moments.get(name) {
+                *moment = stored.in_kind(numerics.kind());
+            }
+        }
+        trainer.go_on_from(base, &moments)?;
+        Ok(trainer)
+    }
+
+    /// Trains new rule inputs of a network that is otherwise kept as it is, from batch 0.
+    ///
+    /// The configuration's network is that of the base with [`new_rules`](crate::policy::InputLayout::new_rules).
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`] when the network has no new rules or several regions; [`Error::Checkpoint`] if
+    /// the base's tensors do not fit it.
+    pub fn transferring(
+        config: TrainingConfig,
+        numerics: Numerics,
+        base: &Checkpoint,
+    ) -> Result<Self, Error> {
+        config.validate()?;
+        let Some(new_rules) = config.network.inputs().new_rules else {
+            return Err(Error::InvalidConfig {
+                field: "network.inputs.new_rules",
+                problem: "is not given, and a transfer trains nothing else".to_owned(),
+            });
+        };
+        let mut network = config.network.clone();
+        *network.inputs_mut() = InputLayout {
+            feedback: network.inputs().feedback,
+            ..*base.config.network.inputs()
+        };
+        let state = in_precision(&base.state, numerics);
+        let policy = Policy::from_state(&network, &state, numerics)?;
+        let policy = policy.into_transfer(new_rules, config.seed)?;
+        Ok(Self::at_start(config, policy, numerics))
+    }
+
+    /// Gives the network a teacher, whose muscle activity it learns where the objective is that.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`] when the teacher does not know the tasks; [`Error::Checkpoint`] when its tensors do
+    /// not fit its network.
+    pub fn taught_by(mut self, teacher: &Checkpoint) -> Result<Self, Error> {
+        let numerics = self.learner.numerics;
+        let (seen, shown) = (
+            teacher.config.network.inputs().observations(),
+            self.config.network.inputs().observations(),
+        );
+        if seen != shown {
+            return Err(Error::InvalidConfig {
+                field: "tasks",
+                problem: format!("show {shown} numbers, but the teacher takes {seen}"),
+            });
+        }
+        let state = in_precision(&teacher.state, numerics);
+        self.teacher = Some(Policy::from_state(&teacher.config.network, &state, numerics)?);
+        Ok(self)
+    }
+
+    fn at_start(config: TrainingConfig, policy: Policy, numerics: Numerics) -> Self {
+        set_intra_op_threads(1);
+        let policy = policy.frozen(&config.frozen);
+        let learner = Learner::new(
+            policy,
+            config.learning_rate,
+            config.loss_weights,
+            config.clip,
+            numerics,
+        );
+        Self {
             learner,
             config,
-            next_batch: checkpoint.next_batch,
-            evaluated: checkpoint.evaluated,
-            best: checkpoint.best,
-        })
+            teacher: None,
+            next_batch: 0,
+            evaluated: None,
+            best: None,
+        }
+    }
+
+    fn go_on_from(&mut self, checkpoint: &Checkpoint, moments: &TensorTable) -> Result<(), Error> {
+        self.learner
+            .restore_optimizer(self.config.learning_rate, checkpoint.adam_step, moments)?;
+        self.next_batch = checkpoint.next_batch;
+        self.evaluated = checkpoint.evaluated;
+        self.best = checkpoint.best;
+        Ok(())
     }
 
     pub fn config(&self) -> &TrainingConfig {
@@ -124,8 +228,19 @@ impl Trainer {
             .unwrap_or_else(|error| unreachable!("conditions are drawn from those there are: {error}"));
         let episode = Episode::new(std::slice::from_ref(&trial), self.learner.numerics);
         let noise = NoiseSource::training(self.config.seed, batch, trial.rows());
-        let rollout = self.learner.roll_out(&episode, Some(&noise));
-        match self.learner.learn(&rollout, &episode.goal) {
+        let learned = match self.config.objective {
+            Objective::Movement => {
+                let rollout = self.learner.roll_out(&episode, Some(&noise));
+                self.learner.learn(&rollout, &episode.goal)
+            }
+            Objective::MuscleActivity => {
+                let teacher = self.teacher.as_ref().ok_or(Error::NoTeacher)?;
+                let (effector, numerics) = (&self.learner.effector, self.learner.numerics);
+                let shown = Demonstration::record(teacher, effector, &episode, numerics);
+                self.learner.imitate(&shown, Some(&noise))
+            }
+        };
+        match learned {
             Ok((losses, grad_norm)) => {
                 self.next_batch += 1;
                 Ok(BatchReport {
@@ -172,13 +287,7 @@ impl Trainer {
             batch,
             conditions_per_chunk: CONDITIONS_PER_CHUNK,
         };
-        let outcomes = evaluator
-            .run(self.config.evaluated_tasks(), progress)
-            .map_err(|_| Error::Interrupted)?;
-        let mut evaluation = Evaluation::new(batch, &outcomes);
-        if let Some((task, _)) = evaluation.per_task.iter().find(|(_, score)| !score.is_finite()) {
-            return Err(Error::EvaluationDiverged { batch, task: *task });
-        }
+        let mut evaluation = evaluator.evaluate(self.config.evaluated_tasks(), progress)?;
         self.evaluated = Some(batch);
         evaluation.is_best = self.best.is_none_or(|best| evaluation.total <= best.value);
         if evaluation.is_best {
@@ -202,16 +311,6 @@ impl Trainer {
             moments: self.learner.adam.state(),
         }
     }
-}
-
-fn learner(config: &TrainingConfig, policy: Policy, numerics: Numerics) -> Learner {
-    Learner::new(
-        policy,
-        config.learning_rate,
-        config.loss_weights,
-        config.clip,
-        numerics,
-    )
 }
 
 /// Task, speed, delay and directions of a batch: each uniform, each from its own stream.
@@ -253,6 +352,8 @@ fn require_same_training(asked: &TrainingConfig, stored: &TrainingConfig) -> Res
         ("clip", asked.clip == stored.clip),
         ("loss_weights", asked.loss_weights == stored.loss_weights),
         ("seed", asked.seed == stored.seed),
+        ("frozen", asked.frozen == stored.frozen),
+        ("objective", asked.objective == stored.objective),
         ("compatibility", asked.compatibility == stored.compatibility),
     ];
     match fields.into_iter().find(|(_, same)| !same) {

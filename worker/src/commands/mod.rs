@@ -1,7 +1,10 @@
 //! The program's commands: their arguments, and what they print.
 
 pub mod bench;
+pub mod export;
 pub mod golden;
+pub mod import;
 pub mod run;
 pub mod stitch;
 pub mod train;
+pub mod verify;

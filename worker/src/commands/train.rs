@@ -1,4 +1,4 @@
-//! `motif-worker train`: one experiment without a coordinator.
+//! `motif-worker train`: one experiment of any kind without a coordinator.
 
 use std::io::IsTerminal;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,24 +14,30 @@ use motif_motor::device::Device;
 use motif_motor::evaluation::Evaluation;
 use motif_motor::training::BatchReport;
 use motif_proto::run::Failure;
-use motif_proto::spec::ExperimentSpec;
+use motif_proto::spec::{ExperimentKind, ExperimentSpec};
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::driver::{self, Ended, Recorder, State, Stop, drive};
 use crate::engine::{Engine, Motor, failure_of_panic};
 use crate::local::{Folder, FolderError};
-use crate::spec::{SpecError, device, read_file};
+use crate::spec::device;
+use crate::spec_file::{LocalSpec, SpecError, read_file};
+use crate::table;
 
-/// Train one experiment without a coordinator, into a folder. Started again, it goes on where it stopped.
+/// Carry out one experiment without a coordinator, into a folder. Started again, it goes on where it stopped.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// The spec, TOML or JSON
     #[arg(long, value_name = "FILE")]
     spec: PathBuf,
-    /// Folder for hp.json, losses.txt, test_losses.txt and checkpoints
+    /// Folder for hp.json, losses.txt, test_losses.txt and checkpoints; for an evaluation its table
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// What a continue, transfer or evaluate starts from, in place of the spec's base: a run's folder, a
+    /// .safetensors checkpoint or a .pth file. A preset's base is looked for beside DIR when none is named
+    #[arg(long, value_name = "PATH")]
+    base: Option<PathBuf>,
     /// cpu, cuda or cuda:N; the spec's when not given
     #[arg(long)]
     device: Option<Device>,
@@ -45,8 +51,9 @@ pub struct Arguments {
 /// # Errors
 /// When the spec, the folder or the device cannot be used, or the training fails.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let spec = match read_file(&arguments.spec) {
-        Ok(spec) => spec,
+    let beside = arguments.out.parent();
+    let LocalSpec { spec, base } = match read_file(&arguments.spec, arguments.base.as_deref(), beside) {
+        Ok(local) => local,
         Err(error) => {
             print_problems(&error);
             return Err(error.into());
@@ -54,11 +61,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     };
     let stop = stop_on_signals().context("cannot listen for signals")?;
     let engine = Motor::new(arguments.device.unwrap_or_else(|| device(&spec)))?;
-    let (folder, checkpoint) = Folder::open(&arguments.out, &spec)?;
+    let (folder, checkpoint) = Folder::open(&arguments.out, &spec, base.as_ref())?;
+    let base = base.map(|base| base.checkpoint.to_bytes()).transpose()?;
     // libtorch reports from within an operation by panicking; it becomes one sentence below.
     std::panic::set_hook(Box::new(|_| {}));
     let trained = catch_unwind(AssertUnwindSafe(|| {
-        let mut training = engine.open(&spec, checkpoint.as_deref())?;
+        let mut training = engine.open(&spec, base.as_deref(), checkpoint.as_deref())?;
         let telling = Telling::begin(arguments.json, &spec, training.next_batch());
         let mut recorder = Recording { folder, telling };
         let ended = drive(training.as_mut(), &stop, &mut recorder)?;
@@ -139,6 +147,10 @@ impl Recorder for Recording {
     fn checkpoint(&mut self, state: State) -> Result<(), FolderError> {
         self.folder.checkpoint(state)
     }
+
+    fn artifact(&mut self, name: &str, bytes: &[u8]) -> Result<(), FolderError> {
+        self.folder.artifact(name, bytes)
+    }
 }
 
 /// How progress is told.
@@ -149,6 +161,8 @@ enum Telling {
     Lines { total: u64, losses: Vec<f64> },
     /// A JSON object for everything.
     Json,
+    /// A table, when the evaluation of a network that is not trained is done.
+    Table,
 }
 
 /// Batches that a line is about.
@@ -156,13 +170,16 @@ const LINE_EVERY: usize = 100;
 
 impl Telling {
     fn begin(json: bool, spec: &ExperimentSpec, first_batch: u64) -> Self {
-        let total = spec.training.batches;
+        let total = spec.training.as_ref().map_or(0, |training| training.batches);
         if json {
             println!(
                 "{}",
                 json!({ "event": "begin", "name": spec.name, "first_batch": first_batch, "batches": total })
             );
             return Self::Json;
+        }
+        if spec.kind == ExperimentKind::Evaluate {
+            return Self::Table;
         }
         if first_batch > 0 {
             eprintln!("going on with batch {first_batch} of {total}");
@@ -203,6 +220,7 @@ impl Telling {
                     losses.clear();
                 }
             }
+            Self::Table => {}
             Self::Json => println!(
                 "{}",
                 json!({ "event": "batch", "batch": report.batch, "task": report.conditions.task.name(),
@@ -225,6 +243,7 @@ impl Telling {
         match self {
             Self::Bar(bar) => bar.println(line),
             Self::Lines { .. } => println!("{line}"),
+            Self::Table => print!("{}", table::for_people(evaluation)),
             Self::Json => {
                 let tasks: serde_json::Map<_, _> = evaluation
                     .per_task
@@ -253,6 +272,8 @@ impl Telling {
                 eprintln!("{line}");
             }
             Self::Lines { .. } => println!("{line}"),
+            Self::Table if finished => {}
+            Self::Table => eprintln!("stopped before the evaluation was done"),
             Self::Json => println!(
                 "{}",
                 json!({ "event": "end", "finished": finished, "next_batch": next_batch })

@@ -69,6 +69,11 @@ fn words(content: &Content) -> String {
                 upload.kind, upload.next_batch, upload.metrics_sequence
             )
         }
+        Content::Artifact { upload, file } => {
+            let bytes = fs::read(file).expect("read");
+            assert_eq!(upload.sha256, hex(&Sha256::digest(&bytes)));
+            format!("artifact {}", upload.name)
+        }
         Content::Finish(finish) => format!("finish after {}", finish.metrics_sequence),
     }
 }
@@ -233,4 +238,19 @@ fn a_disk_that_takes_nothing_loses_nothing() {
     });
     let letter = outbox.front().expect("waits");
     assert_eq!(words(&letter.content), "metrics 0: [0, 1, 2, 3]");
+}
+
+#[test]
+fn an_artifact_goes_after_what_was_recorded_before_it() {
+    let fixture = fixture(SMALL);
+    fixture.record(0);
+    fixture.outbox.artifact("evaluation.json", b"{}").expect("open");
+    fixture.checkpoint(CheckpointKind::Last, 1);
+    assert_eq!(
+        fixture.drain(),
+        ["metrics 0: [0]", "artifact evaluation.json", "last 1 after 1"]
+    );
+    assert_eq!(fixture.files(), 0);
+    fixture.outbox.close();
+    assert_eq!(fixture.outbox.artifact("late.json", b"{}"), Err(Closed));
 }

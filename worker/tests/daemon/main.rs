@@ -278,6 +278,37 @@ async fn a_spoilt_checkpoint_is_not_resumed_from() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_begins_with_its_base_and_resumes_from_its_own_checkpoint() {
+    let daemon = daemon().await;
+    let first = daemon.stub.submit_on(&spec(25), Some((20, b"[20,19]")), None);
+    assert_eq!(daemon.until_finished().await, Outcome::Succeeded);
+    let resumed = daemon
+        .stub
+        .submit_on(&spec(25), Some((20, b"[20,19]")), Some((23, b"[23,null]")));
+    daemon
+        .until("the second ends", |world| world.finishes.len() == 2)
+        .await;
+    let stub = daemon.stop().await;
+    let steps = |attempt| stub.world().steps(attempt, "loss/total");
+    assert_eq!(steps(first), [20, 21, 22, 23, 24]);
+    assert_eq!(steps(resumed), [23, 24]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spoilt_base_is_not_started_from() {
+    let daemon = daemon().await;
+    daemon.stub.submit_on(&spec(25), Some((20, b"[20,19]")), None);
+    for bytes in daemon.stub.world().contents.values_mut() {
+        bytes[1] ^= 1;
+    }
+    let Outcome::Failed { failure } = daemon.until_finished().await else {
+        panic!("it was started from")
+    };
+    assert_eq!(failure.class, FailureClass::Internal);
+    assert_eq!(daemon.trained(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_panic_of_the_training_ends_the_attempt_and_not_the_daemon() {
     let daemon = daemon().await;
     let mut panics = spec(30);

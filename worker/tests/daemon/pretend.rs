@@ -24,8 +24,13 @@ pub(crate) struct Pretend {
 }
 
 impl Engine for Pretend {
-    fn open(&self, spec: &ExperimentSpec, resume: Option<&[u8]>) -> Result<Box<dyn Training>, Failure> {
-        let (next_batch, evaluated) = resume.map_or((0, None), |bytes| {
+    fn open(
+        &self,
+        spec: &ExperimentSpec,
+        base: Option<&[u8]>,
+        resume: Option<&[u8]>,
+    ) -> Result<Box<dyn Training>, Failure> {
+        let (next_batch, evaluated) = resume.or(base).map_or((0, None), |bytes| {
             serde_json::from_slice(bytes).expect("a pretended checkpoint")
         });
         Ok(Box::new(PretendTraining {
@@ -50,14 +55,15 @@ impl Training for PretendTraining {
     }
 
     fn is_finished(&self) -> bool {
-        self.next_batch == self.spec.training.batches
+        self.next_batch == self.spec.training.as_ref().expect("it trains").batches
     }
 
     fn evaluation_pending(&self) -> bool {
         let Some(newest) = self.next_batch.checked_sub(1) else {
             return false;
         };
-        let due = newest.is_multiple_of(self.spec.training.save_every) || self.is_finished();
+        let due = newest.is_multiple_of(self.spec.training.as_ref().expect("it trains").save_every)
+            || self.is_finished();
         due && self.evaluated != Some(newest)
     }
 

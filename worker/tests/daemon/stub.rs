@@ -19,10 +19,11 @@ use axum::{Json, Router};
 use motif_proto::id::{AttemptId, CheckpointId, FencingToken, RunId, WorkerId};
 use motif_proto::metrics::{MetricsAccepted, MetricsBatch};
 use motif_proto::problem::Problem;
+use motif_proto::run::{BaseCheckpoint, CheckpointKind};
 use motif_proto::spec::ExperimentSpec;
 use motif_proto::worker::{
     Claim, ClaimRequest, FinishAttempt, Heartbeat, HeartbeatAnswer, LeaseVerdict, RegisterWorker,
-    ResumePoint, UploadCheckpoint, Verdict, WorkerRegistered,
+    ResumePoint, UploadArtifact, UploadCheckpoint, Verdict, WorkerRegistered,
 };
 use sha2::{Digest, Sha256};
 
@@ -36,6 +37,7 @@ pub(crate) struct World {
     pub(crate) metrics: BTreeMap<AttemptId, Vec<MetricsBatch>>,
     pub(crate) checkpoints: Vec<(UploadCheckpoint, Vec<u8>)>,
     pub(crate) contents: BTreeMap<CheckpointId, Vec<u8>>,
+    pub(crate) artifacts: BTreeMap<String, Vec<u8>>,
     pub(crate) finishes: Vec<FinishAttempt>,
     /// Answers everything with 503.
     pub(crate) away: bool,
@@ -82,6 +84,7 @@ impl Stub {
             .route("/heartbeat", post(heartbeat))
             .route("/metrics", post(metrics))
             .route("/checkpoints", post(checkpoint))
+            .route("/artifacts", post(artifact))
             .route("/finish", post(finish));
         let app = Router::new()
             .nest("/api/v1/worker", worker)
@@ -94,6 +97,16 @@ impl Stub {
 
     /// Puts a run into the queue.
     pub(crate) fn submit(&self, spec: &serde_json::Value, resume: Option<(u64, &[u8])>) -> AttemptId {
+        self.submit_on(spec, None, resume)
+    }
+
+    /// Puts a run into the queue that starts from a base.
+    pub(crate) fn submit_on(
+        &self,
+        spec: &serde_json::Value,
+        base: Option<(u64, &[u8])>,
+        resume: Option<(u64, &[u8])>,
+    ) -> AttemptId {
         let attempt = AttemptId::new();
         let mut world = self.world();
         let resume = resume.map(|(next_batch, bytes)| {
@@ -106,11 +119,25 @@ impl Stub {
                 size_bytes: bytes.len() as u64,
             }
         });
+        let base = base.map(|(next_batch, bytes)| {
+            let checkpoint = CheckpointId::new();
+            world.contents.insert(checkpoint, bytes.to_vec());
+            BaseCheckpoint {
+                checkpoint,
+                run: RunId::new(),
+                run_name: "base".to_owned(),
+                kind: CheckpointKind::Last,
+                next_batch,
+                sha256: sha256(bytes),
+                size_bytes: bytes.len() as u64,
+            }
+        });
         world.claims.push_back(Claim {
             run: RunId::new(),
             attempt,
             token: FencingToken(3),
-            spec: ExperimentSpec::resolve(spec).expect("a valid spec"),
+            spec: ExperimentSpec::resolve(spec, None).expect("a valid spec"),
+            base,
             resume,
             lease_seconds: 30,
         });
@@ -240,6 +267,16 @@ async fn checkpoint(State(stub): State<Stub>, Query(upload): Query<UploadCheckpo
         return Err(problem(StatusCode::UNPROCESSABLE_ENTITY, "checksum_mismatch"));
     }
     world.checkpoints.push((upload, body.to_vec()));
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn artifact(State(stub): State<Stub>, Query(upload): Query<UploadArtifact>, body: Bytes) -> Answer {
+    let mut world = stub.world();
+    world.check_lease()?;
+    if sha256(&body) != upload.sha256 || body.len() as u64 != upload.size_bytes {
+        return Err(problem(StatusCode::UNPROCESSABLE_ENTITY, "checksum_mismatch"));
+    }
+    world.artifacts.insert(upload.name, body.to_vec());
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

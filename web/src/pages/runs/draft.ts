@@ -4,16 +4,19 @@ import type { FieldProblem } from "../../api/types";
 /** The fields as they are typed. */
 export interface Draft {
   readonly preset: string;
+  /** The run or checkpoint to start from, where the preset needs one. */
+  readonly base: string;
   readonly name: string;
   readonly seed: string;
   readonly batches: string;
   readonly hidden: string;
 }
 
-export const EMPTY_DRAFT: Draft = { preset: "", name: "", seed: "", batches: "", hidden: "" };
+export const EMPTY_DRAFT: Draft = { preset: "", base: "", name: "", seed: "", batches: "", hidden: "" };
 
 const POINTERS: Readonly<Record<string, keyof Draft>> = {
   "/preset": "preset",
+  "/base": "base",
   "/name": "name",
   "/seed": "seed",
   "/training/batches": "batches",
@@ -23,6 +26,7 @@ const POINTERS: Readonly<Record<string, keyof Draft>> = {
 /** The spec: only what was typed, the preset fills in the rest and the coordinator judges all of it. */
 export function specOf(draft: Draft): Record<string, unknown> {
   const spec: Record<string, unknown> = { preset: draft.preset };
+  if (draft.base.trim() !== "") spec["base"] = draft.base.trim();
   if (draft.name.trim() !== "") spec["name"] = draft.name.trim();
   if (draft.seed.trim() !== "") spec["seed"] = numberOrText(draft.seed);
   if (draft.batches.trim() !== "") spec["training"] = { batches: numberOrText(draft.batches) };
@@ -45,6 +49,7 @@ export function problemsOf(
     problems.filter((problem) => (POINTERS[problem.pointer] ?? "others") === place);
   return {
     preset: at("preset"),
+    base: at("base"),
     name: at("name"),
     seed: at("seed"),
     batches: at("batches"),

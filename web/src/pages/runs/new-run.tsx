@@ -2,7 +2,7 @@
 import { useLocation } from "preact-iso";
 import { useEffect, useState } from "preact/hooks";
 import { api, ApiError, messageOf } from "../../api/client";
-import type { FieldProblem, PresetInfo } from "../../api/types";
+import type { FieldProblem, PresetGroup, PresetInfo, RunSummary } from "../../api/types";
 import { formatCount } from "../../format";
 import { Dialog } from "../../parts/dialog";
 import { ErrorNotice } from "../../parts/notice";
@@ -59,17 +59,24 @@ export function NewRunDialog({ onClose }: { onClose: () => void }) {
             id="field-preset"
             value={draft.preset}
             onChange={(event) => {
-              change({ preset: event.currentTarget.value });
+              change({ preset: event.currentTarget.value, base: "" });
             }}
           >
-            {presets?.map((each) => (
-              <option key={each.id} value={each.id}>
-                {each.id}
-              </option>
+            {groupsOf(presets ?? []).map(([group, members]) => (
+              <optgroup key={group} label={HEADINGS[group]}>
+                {members.map((each) => (
+                  <option key={each.id} value={each.id}>
+                    {each.id}
+                  </option>
+                ))}
+              </optgroup>
             ))}
           </select>
           {preset && <p class="hint">{preset.description}.</p>}
         </Field>
+        {preset?.needs_base && (
+          <BaseField draft={draft} preset={preset} problems={problems?.base} onDraft={change} />
+        )}
         <Field name="name" label="Name" problems={problems?.name}>
           <TextInput name="name" draft={draft} placeholder={draft.preset} onDraft={change} />
         </Field>
@@ -81,7 +88,7 @@ export function NewRunDialog({ onClose }: { onClose: () => void }) {
             <TextInput
               name="batches"
               draft={draft}
-              placeholder={preset ? formatCount(preset.spec.training.batches) : ""}
+              placeholder={preset?.spec?.training ? formatCount(preset.spec.training.batches) : ""}
               numeric
               onDraft={change}
             />
@@ -90,7 +97,7 @@ export function NewRunDialog({ onClose }: { onClose: () => void }) {
             <TextInput
               name="hidden"
               draft={draft}
-              placeholder={preset ? String(preset.spec.network.hidden) : ""}
+              placeholder={preset?.spec ? String(preset.spec.network.hidden) : ""}
               numeric
               onDraft={change}
             />
@@ -107,6 +114,76 @@ export function NewRunDialog({ onClose }: { onClose: () => void }) {
         </div>
       </form>
     </Dialog>
+  );
+}
+
+const HEADINGS: Readonly<Record<PresetGroup, string>> = {
+  demo: "Try it",
+  all_tasks: "All ten tasks",
+  subsets: "Some of the tasks",
+  transfers: "Transfers: new rule inputs, all else frozen",
+  continued: "Going on",
+  beyond: "Beyond the original's presets",
+};
+
+/** The presets as they stand together in the coordinator's list. */
+function groupsOf(presets: readonly PresetInfo[]): [PresetGroup, PresetInfo[]][] {
+  const groups = new Map<PresetGroup, PresetInfo[]>();
+  for (const preset of presets) groups.set(preset.group, [...(groups.get(preset.group) ?? []), preset]);
+  return [...groups];
+}
+
+/** How many runs are proposed as a base. */
+const MOST_BASES = 50;
+
+interface BaseFieldProps {
+  draft: Draft;
+  preset: PresetInfo;
+  problems: readonly FieldProblem[] | undefined;
+  onDraft: (part: Partial<Draft>) => void;
+}
+
+/** The run to start from; those that succeeded are proposed, the preset's own base first. */
+function BaseField({ draft, preset, problems, onDraft }: BaseFieldProps) {
+  const [runs, setRuns] = useState<readonly RunSummary[]>([]);
+  useEffect(() => {
+    const controller = new AbortController();
+    api
+      .runs({ state: "succeeded", limit: MOST_BASES }, controller.signal)
+      .then((answer) => {
+        setRuns(answer.runs.filter((run) => run.kind !== "evaluate"));
+      })
+      .catch(() => {
+        // Without proposals an id can still be typed.
+      });
+    return () => {
+      controller.abort();
+    };
+  }, []);
+  const made = (run: RunSummary) => run.preset === preset.base_preset;
+  const proposed = [...runs.filter(made), ...runs.filter((run) => !made(run))];
+  return (
+    <Field name="base" label="Base" problems={problems}>
+      <TextInput
+        name="base"
+        draft={draft}
+        placeholder="Id of a run or checkpoint"
+        list="bases"
+        onDraft={onDraft}
+      />
+      <datalist id="bases">
+        {proposed.map((run) => (
+          <option key={run.id} value={run.id}>
+            {run.name}
+          </option>
+        ))}
+      </datalist>
+      {preset.base_preset && (
+        <p class="hint">
+          Made for what <code>{preset.base_preset}</code> trains.
+        </p>
+      )}
+    </Field>
   );
 }
 
@@ -151,16 +228,19 @@ interface TextInputProps {
   draft: Draft;
   placeholder: string;
   numeric?: boolean;
+  /** Id of a list of proposals. */
+  list?: string;
   onDraft: (part: Partial<Draft>) => void;
 }
 
-function TextInput({ name, draft, placeholder, numeric = false, onDraft }: TextInputProps) {
+function TextInput({ name, draft, placeholder, numeric = false, list, onDraft }: TextInputProps) {
   return (
     <input
       id={`field-${name}`}
       type="text"
       inputMode={numeric ? "numeric" : "text"}
       autocomplete="off"
+      list={list}
       placeholder={placeholder}
       value={draft[name]}
       onInput={(event) => {

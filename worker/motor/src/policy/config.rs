@@ -299,6 +299,13 @@ impl NetworkConfig {
         }
     }
 
+    pub fn inputs_mut(&mut self) -> &mut InputLayout {
+        match self {
+            NetworkConfig::Leaky(leaky) => &mut leaky.inputs,
+            NetworkConfig::Gru(gru) => &mut gru.inputs,
+        }
+    }
+
     /// # Errors
     /// [`Error::InvalidConfig`] with the path of the first impossible field.
     pub fn validate(&self) -> Result<(), Error> {

@@ -1,0 +1,59 @@
+//! Artifacts: lists and content.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use motif_proto::artifact::ArtifactList;
+use motif_proto::id::{ArtifactId, RunId};
+use motif_proto::problem::Problem;
+
+use super::content::{self, Stored};
+use super::extract::Id;
+use super::problem::ApiError;
+use crate::artifacts::Artifacts;
+use crate::store::Store;
+
+/// List the files that a run made, in the order of their names.
+#[utoipa::path(
+    get, path = "/runs/{id}/artifacts", tag = "artifacts", operation_id = "list_artifacts",
+    params(("id" = RunId, Path, description = "The run")),
+    responses(
+        (status = OK, body = ArtifactList),
+        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn list(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Json<ArtifactList>, ApiError> {
+    Ok(Json(store.list_artifacts(run).await?))
+}
+
+/// The content of an artifact, of the type that its name says.
+///
+/// Takes `Range` with one range, and `If-None-Match`.
+#[utoipa::path(
+    get, path = "/artifacts/{id}/content", tag = "artifacts", operation_id = "artifact_content",
+    params(("id" = ArtifactId, Path, description = "The artifact")),
+    responses(
+        (status = OK, body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = PARTIAL_CONTENT, body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = NOT_MODIFIED, description = "The content is the one that the client has"),
+        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json"),
+        (status = RANGE_NOT_SATISFIABLE, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn content(
+    State(store): State<Store>,
+    State(artifacts): State<Artifacts>,
+    Id(id): Id<ArtifactId>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let artifact = store.find_artifact(id).await?;
+    let media_type = mime_guess::from_path(&artifact.name).first_or_octet_stream();
+    let stored = Stored {
+        sha256: &artifact.sha256,
+        size_bytes: artifact.size_bytes,
+        file_name: &artifact.name,
+        media_type: media_type.essence_str(),
+    };
+    content::answer(&artifacts, &headers, stored).await
+}

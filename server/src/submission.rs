@@ -1,0 +1,117 @@
+//! Takes in an experiment: finds what it starts from, and refuses what cannot come to a good end.
+
+use motif_proto::id::{CheckpointId, RunId};
+use motif_proto::problem::FieldProblem;
+use motif_proto::run::ExperimentAccepted;
+use motif_proto::spec::base::{Base, BaseRequest};
+use motif_proto::spec::{ExperimentKind, ExperimentSpec};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::error::Error;
+use crate::store::Store;
+use crate::store::bases::FoundBase;
+
+/// Looks for a base whose checkpoint is replaced while its experiment is stored.
+const LOOKS: u32 = 5;
+
+/// Why an experiment was not taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The spec has these mistakes.
+    #[error("the spec cannot be accepted")]
+    Invalid(Vec<FieldProblem>),
+    /// It could not be stored.
+    #[error(transparent)]
+    Failed(#[from] Error),
+}
+
+/// Fills in the spec, fixes the checkpoint that it starts from, and queues its run.
+///
+/// # Errors
+/// [`Refusal`]; with every mistake of the spec.
+pub async fn submit(store: &Store, document: &Value) -> Result<ExperimentAccepted, Refusal> {
+    let mut looks = 0;
+    loop {
+        looks += 1;
+        let (spec, base) = resolve(store, document).await?;
+        match store
+            .submit_experiment(spec, base.as_ref().map(|base| &base.checkpoint))
+            .await
+        {
+            Err(Error::UnknownCheckpoint(_)) if looks < LOOKS => {}
+            accepted => return Ok(accepted?),
+        }
+    }
+}
+
+async fn resolve(store: &Store, document: &Value) -> Result<(ExperimentSpec, Option<FoundBase>), Refusal> {
+    let (found, unfound) = match BaseRequest::of(document) {
+        None => (None, None),
+        Some(request) => match find(store, &request).await? {
+            Ok(found) => (Some(found), None),
+            Err(problem) => (None, Some(problem)),
+        },
+    };
+    let base = found.as_ref().and_then(|found| Base::of(&found.spec));
+    let resolved = ExperimentSpec::resolve(document, base.as_ref());
+    let mut problems: Vec<FieldProblem> = unfound.into_iter().collect();
+    match resolved {
+        Ok(spec) => {
+            problems.extend(found.as_ref().and_then(|base| nothing_left(&spec, base)));
+            if problems.is_empty() {
+                return Ok((spec, found));
+            }
+        }
+        Err(others) => problems.extend(others),
+    }
+    Err(Refusal::Invalid(problems))
+}
+
+/// The checkpoint that is asked for, or what is wrong with the request.
+async fn find(store: &Store, request: &BaseRequest) -> Result<Result<FoundBase, FieldProblem>, Error> {
+    let problem = |detail: String, allowed: &str| FieldProblem {
+        pointer: "/base".to_owned(),
+        detail,
+        given: Some(json!(request.base)),
+        allowed: Some(allowed.to_owned()),
+        nearest: None,
+    };
+    let Ok(id) = request.base.parse::<Uuid>() else {
+        let detail = format!("`{}` is not the id of a run or a checkpoint", request.base);
+        return Ok(Err(problem(detail, "a run's id or a checkpoint's id")));
+    };
+    if let Some(found) = store.base_by_checkpoint(CheckpointId(id)).await? {
+        return Ok(Ok(found));
+    }
+    let (run, kind) = (RunId(id), request.checkpoint);
+    if let Some(found) = store.base_by_run(run, kind).await? {
+        return Ok(Ok(found));
+    }
+    Ok(Err(if store.has_run(run).await? {
+        problem(
+            format!("run {run} has no checkpoint `{kind}`, or not yet"),
+            "a run that has one, or another `base_checkpoint`",
+        )
+    } else {
+        problem(
+            format!("there is no run and no checkpoint with the id {id}"),
+            "a run's id or a checkpoint's id",
+        )
+    }))
+}
+
+/// The problem of a continued run whose base has all its batches already.
+fn nothing_left(spec: &ExperimentSpec, base: &FoundBase) -> Option<FieldProblem> {
+    let batches = spec.training.as_ref()?.batches;
+    let trained = base.checkpoint.next_batch;
+    (spec.kind == ExperimentKind::Continue && batches <= trained).then(|| FieldProblem {
+        pointer: "/training/batches".to_owned(),
+        detail: format!(
+            "nothing is left to train: the base has {trained} batches, and {batches} is the total asked for"
+        ),
+        given: Some(json!(batches)),
+        allowed: Some(format!("more than {trained}")),
+        nearest: None,
+    })
+}

@@ -1,0 +1,343 @@
+//! Recomputing parts of a finished run from what its folder holds, and comparing bit for bit.
+//!
+//! A folder keeps two states, the best and the last; so three stretches of its history can be recomputed: the batches
+//! from the run's beginning (seed or base), those after the best state, and the evaluations of both states.
+
+use std::path::{Path, PathBuf};
+
+use motif_motor::checkpoint::Checkpoint;
+use motif_motor::config::Objective;
+use motif_motor::device::Numerics;
+use motif_motor::error::Error as MotorError;
+use motif_motor::evaluation::Examiner;
+use motif_motor::training::Trainer;
+use motif_proto::run::CheckpointKind;
+use motif_proto::spec::ExperimentKind;
+use serde::Serialize;
+
+use crate::base::{BaseError, LocalBase};
+use crate::local::history::{Began, read_numbers};
+use crate::local::hyperparameters::Stored;
+use crate::local::{LOSSES, TEST_LOSSES, checkpoint_file, read_stored};
+use crate::spec::{training_config, with_inputs_of};
+use crate::table;
+
+/// What was recomputed, and whether it was the same.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Check {
+    /// In words.
+    pub what: String,
+    /// File that holds the record.
+    pub file: &'static str,
+    /// Numbers compared.
+    pub compared: u64,
+    /// The first that differs.
+    pub difference: Option<Difference>,
+    /// Why nothing was compared.
+    pub skipped: Option<String>,
+}
+
+/// Two numbers that should be one.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Difference {
+    pub batch: u64,
+    pub recomputed: f64,
+    pub recorded: f64,
+}
+
+/// Why a folder cannot be verified.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    #[error("{0} holds no hp.json of Motif: it is no run's folder")]
+    NoRun(PathBuf),
+    #[error("cannot read {path}")]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error(transparent)]
+    Motor(#[from] MotorError),
+    #[error(transparent)]
+    Base(#[from] BaseError),
+    #[error("{path} is not the base that the run began from: its SHA-256 is another")]
+    OtherBase { path: PathBuf },
+}
+
+/// Recomputes and compares; `on_check` sees each result as soon as it is known.
+///
+/// At most `batches` of each stretch. `base` takes the place of the path that the folder remembers.
+///
+/// # Errors
+/// When the folder cannot be read. A difference is no error but part of the result.
+pub fn verify(
+    folder: &Path,
+    batches: u64,
+    base: Option<&Path>,
+    numerics: Numerics,
+    on_check: &mut dyn FnMut(&Check),
+) -> Result<Vec<Check>, VerifyError> {
+    let stored = read_stored(folder).ok_or_else(|| VerifyError::NoRun(folder.to_owned()))?;
+    let run = Run {
+        base: find_base(&stored, base)?,
+        folder,
+        stored,
+        numerics,
+    };
+    let mut checks = Vec::new();
+    let mut add = |check: Check| {
+        on_check(&check);
+        checks.push(check);
+    };
+    if run.stored.spec.kind == ExperimentKind::Evaluate {
+        add(run.evaluation()?);
+        return Ok(checks);
+    }
+    let history = History::read(folder, &run.stored)?;
+    let last = run.checkpoint(CheckpointKind::Last)?;
+    let best = run.checkpoint(CheckpointKind::Best)?;
+    add(run.beginning(&last, &history, batches)?);
+    let best_is_last = best.next_batch == last.next_batch;
+    if !best_is_last {
+        add(run.after(&best, &last, &history, batches)?);
+        add(run.evaluation_of("best", &best, &history)?);
+    }
+    add(run.evaluation_of(
+        if best_is_last { "last and best" } else { "last" },
+        &last,
+        &history,
+    )?);
+    Ok(checks)
+}
+
+/// The numbers of both files.
+struct History {
+    losses: Vec<f64>,
+    test_losses: Vec<f64>,
+    began: Began,
+    save_every: u64,
+}
+
+impl History {
+    fn read(folder: &Path, stored: &Stored) -> Result<Self, VerifyError> {
+        let numbers = |name: &str| {
+            let path = folder.join(name);
+            read_numbers(&path).map_err(|source| VerifyError::Read { path, source })
+        };
+        Ok(Self {
+            losses: numbers(LOSSES)?,
+            test_losses: numbers(TEST_LOSSES)?,
+            began: stored.began,
+            save_every: stored
+                .spec
+                .training
+                .as_ref()
+                .map_or(1, |training| training.save_every),
+        })
+    }
+
+    /// The recorded loss of a batch.
+    fn loss(&self, batch: u64) -> Option<f64> {
+        let line = (self.began.losses + batch).checked_sub(self.began.batch)?;
+        self.losses.get(usize::try_from(line).ok()?).copied()
+    }
+
+    /// The recorded result of the evaluation that a state knows of last.
+    fn evaluation(&self, state: &Checkpoint) -> Option<f64> {
+        let line = self
+            .began
+            .lines(Some(state), self.save_every)
+            .test_losses
+            .checked_sub(1)?;
+        self.test_losses.get(usize::try_from(line).ok()?).copied()
+    }
+}
+
+struct Run<'a> {
+    folder: &'a Path,
+    stored: Stored,
+    base: Option<Checkpoint>,
+    numerics: Numerics,
+}
+
+impl Run<'_> {
+    fn checkpoint(&self, kind: CheckpointKind) -> Result<Checkpoint, VerifyError> {
+        let path = self.folder.join(checkpoint_file(kind));
+        Ok(Checkpoint::read_from(&path).map_err(MotorError::from)?)
+    }
+
+    /// The run as it was when it began, with the configuration that its last state remembers.
+    fn begin(&self, last: &Checkpoint) -> Result<Option<Trainer>, VerifyError> {
+        let config = last.config.clone();
+        let trainer = match (self.stored.spec.kind, &self.base) {
+            (ExperimentKind::Continue, Some(base)) => Trainer::continuing(config, self.numerics, base)?,
+            (ExperimentKind::Transfer, Some(base)) => Trainer::transferring(config, self.numerics, base)?,
+            (ExperimentKind::Train, Some(teacher)) => {
+                Trainer::new(config, self.numerics)?.taught_by(teacher)?
+            }
+            (ExperimentKind::Train, None) if config.objective == Objective::Movement => {
+                Trainer::new(config, self.numerics)?
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(trainer))
+    }
+
+    fn beginning(&self, last: &Checkpoint, history: &History, batches: u64) -> Result<Check, VerifyError> {
+        match self.begin(last)? {
+            Some(trainer) => stretch("from the beginning", trainer, history, batches),
+            None => Ok(Check {
+                what: "batches from the beginning".to_owned(),
+                file: LOSSES,
+                compared: 0,
+                difference: None,
+                skipped: Some("the base is not where it was: name it with --base".to_owned()),
+            }),
+        }
+    }
+
+    fn after(
+        &self,
+        best: &Checkpoint,
+        last: &Checkpoint,
+        history: &History,
+        batches: u64,
+    ) -> Result<Check, VerifyError> {
+        let mut trainer = Trainer::resume(last.config.clone(), self.numerics, best)?;
+        if let (Objective::MuscleActivity, Some(teacher)) = (last.config.objective, &self.base) {
+            trainer = trainer.taught_by(teacher)?;
+        }
+        stretch("after the best state", trainer, history, batches)
+    }
+
+    fn evaluation_of(&self, name: &str, state: &Checkpoint, history: &History) -> Result<Check, VerifyError> {
+        let mut check = Check {
+            what: format!("evaluation of the {name} state"),
+            file: TEST_LOSSES,
+            compared: 0,
+            difference: None,
+            skipped: None,
+        };
+        let evaluated = state.evaluated.filter(|batch| batch + 1 == state.next_batch);
+        let (Some(batch), Some(recorded)) = (evaluated, history.evaluation(state)) else {
+            check.skipped = Some("none was recorded".to_owned());
+            return Ok(check);
+        };
+        let examiner = Examiner::new(state.config.clone(), self.numerics, state)?;
+        let evaluation = examiner.evaluate(&mut |_| std::ops::ControlFlow::Continue(()))?;
+        check.what = format!("{} after batch {batch}", check.what);
+        check.compare(batch, evaluation.total, recorded);
+        Ok(check)
+    }
+
+    /// Of an `evaluate`: the whole table.
+    fn evaluation(&self) -> Result<Check, VerifyError> {
+        let mut check = Check {
+            what: "evaluation of the base".to_owned(),
+            file: "evaluation.csv",
+            compared: 0,
+            difference: None,
+            skipped: None,
+        };
+        let Some(base) = &self.base else {
+            check.skipped = Some("the base is not where it was: name it with --base".to_owned());
+            return Ok(check);
+        };
+        let spec = &self.stored.spec;
+        let config = with_inputs_of(training_config(spec), &base.config.network, Some(spec.kind));
+        let examiner = Examiner::new(config, self.numerics, base)?;
+        let evaluation = examiner.evaluate(&mut |_| std::ops::ControlFlow::Continue(()))?;
+        let [_, (name, recomputed)] = table::files(&evaluation);
+        let path = self.folder.join(name);
+        let recorded = std::fs::read_to_string(&path).map_err(|source| VerifyError::Read { path, source })?;
+        let recomputed = String::from_utf8_lossy(&recomputed).into_owned();
+        let position = |line: Option<&str>| -> f64 {
+            let column = line.and_then(|line| line.split(',').nth(5));
+            column.and_then(|number| number.parse().ok()).unwrap_or(f64::NAN)
+        };
+        let lines = recomputed.lines().count().max(recorded.lines().count());
+        for line in 1..lines {
+            let (ours, theirs) = (recomputed.lines().nth(line), recorded.lines().nth(line));
+            check.compared += 1;
+            if ours != theirs && check.difference.is_none() {
+                check.difference = Some(Difference {
+                    batch: line as u64,
+                    recomputed: position(ours),
+                    recorded: position(theirs),
+                });
+            }
+        }
+        Ok(check)
+    }
+}
+
+impl Check {
+    pub fn passed(&self) -> bool {
+        self.difference.is_none()
+    }
+
+    fn compare(&mut self, batch: u64, recomputed: f64, recorded: f64) {
+        self.compared += 1;
+        if recomputed.to_bits() != recorded.to_bits() && self.difference.is_none() {
+            self.difference = Some(Difference {
+                batch,
+                recomputed,
+                recorded,
+            });
+        }
+    }
+}
+
+/// Trains and compares, up to the first difference: what follows one differs too.
+fn stretch(
+    whence: &str,
+    mut trainer: Trainer,
+    history: &History,
+    batches: u64,
+) -> Result<Check, VerifyError> {
+    let first = trainer.next_batch();
+    let mut check = Check {
+        what: String::new(),
+        file: LOSSES,
+        compared: 0,
+        difference: None,
+        skipped: None,
+    };
+    while check.compared < batches && check.passed() && !trainer.is_finished() {
+        let Some(recorded) = history.loss(trainer.next_batch()) else {
+            break;
+        };
+        let report = trainer.train_batch()?;
+        check.compare(report.batch, report.losses.total, recorded);
+    }
+    check.what = match check.compared {
+        0 => format!("batches {whence}"),
+        count => format!("batches {first} to {} {whence}", first + count - 1),
+    };
+    if check.compared == 0 {
+        check.skipped = Some("none was recorded".to_owned());
+    }
+    Ok(check)
+}
+
+/// The base that the folder remembers, or the one given; it must be the same file.
+fn find_base(stored: &Stored, given: Option<&Path>) -> Result<Option<Checkpoint>, VerifyError> {
+    let Some(record) = &stored.base else {
+        return Ok(None);
+    };
+    let path = given.unwrap_or(&record.path);
+    if given.is_none() && !path.exists() {
+        return Ok(None);
+    }
+    let kind = stored.spec.base_checkpoint.unwrap_or(CheckpointKind::Best);
+    let network = serde_json::to_value(&stored.spec.network).ok();
+    let hints = network.filter(|_| stored.spec.kind != ExperimentKind::Train);
+    let base = LocalBase::find(path, kind, hints.as_ref())?;
+    if base.sha256 == record.sha256 {
+        return Ok(Some(base.checkpoint));
+    }
+    if given.is_some() {
+        return Err(VerifyError::OtherBase { path: base.path });
+    }
+    Ok(None)
+}
