@@ -23,6 +23,9 @@ const LABEL: &str = "pretend-fleet";
 /// The highest that a spec can ask for.
 const PRIORITY: i32 = 1000;
 
+/// Longest wait for a run that was just submitted.
+const CLAIM_SECONDS: u32 = 10;
+
 /// The series of a training run, as its worker sends them.
 const SERIES: [&str; 10] = [
     series::LOSS_TOTAL,
@@ -116,6 +119,12 @@ impl Fleet {
             "the coordinator has work of somebody else waiting (run {}); pretend workers need one to themselves",
             claim.run
         )))
+    }
+
+    /// A run of the fleet, all of which were just submitted.
+    pub(super) async fn claim_now(&self, worker: WorkerId) -> Result<Claim, CliError> {
+        let claim = self.claim(worker, CLAIM_SECONDS).await?;
+        claim.ok_or_else(|| CliError::Failed("a run that was just submitted was not handed out".to_owned()))
     }
 
     pub(super) async fn finish(

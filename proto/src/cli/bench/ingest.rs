@@ -1,45 +1,23 @@
-//! `motif bench`: what a coordinator can take, measured through the real protocol.
+//! `motif bench ingest`: points a second.
 
 use std::time::{Duration, Instant};
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use comfy_table::Cell;
 use futures::future::try_join_all;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde::Serialize;
 
-use super::CliError;
-use super::output::{Output, right};
-use super::pretend::{self, Fleet};
+use super::super::CliError;
+use super::super::output::{Output, right};
+use super::super::pretend::{self, Fleet};
+use super::{or_ctrl_c, quantile_ms, style};
 use crate::client::{Client, MetricsQuery};
 use crate::metrics::{MAX_POINTS_PER_BATCH, MAX_SERIES_PER_BATCH};
 use crate::worker::{Claim, Outcome};
 
-/// Longest wait for a run that was just submitted.
-const CLAIM_SECONDS: u32 = 10;
-
 #[derive(Debug, Args)]
-pub(super) struct Bench {
-    #[command(subcommand)]
-    what: What,
-}
-
-#[derive(Debug, Subcommand)]
-enum What {
-    /// Points a second that the coordinator stores, durable when answered
-    Ingest(Ingest),
-}
-
-impl Bench {
-    pub(super) async fn run(self, client: &Client, out: &Output) -> Result<(), CliError> {
-        match self.what {
-            What::Ingest(ingest) => ingest.run(client, out).await,
-        }
-    }
-}
-
-#[derive(Debug, Args)]
-struct Ingest {
+pub(super) struct Ingest {
     /// Workers that send side by side, each for a run of its own
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1000))]
     workers: u16,
@@ -80,16 +58,10 @@ struct Sent {
 }
 
 impl Ingest {
-    async fn run(self, client: &Client, out: &Output) -> Result<(), CliError> {
+    pub(super) async fn run(self, client: &Client, out: &Output) -> Result<(), CliError> {
         self.check()?;
         let fleet = Fleet::submit(client, "bench-ingest", self.workers.into(), 1_000_000, 0).await?;
-        let measured = tokio::select! {
-            measured = self.measure(client, &fleet) => measured,
-            signal = tokio::signal::ctrl_c() => {
-                signal.map_err(|error| CliError::Failed(format!("cannot listen for Ctrl-C: {error}")))?;
-                Err(CliError::Failed("interrupted; the bench's runs were cancelled".to_owned()))
-            }
-        };
+        let measured = or_ctrl_c(self.measure(client, &fleet)).await;
         match measured {
             Ok(measured) if out.json => out.json(&measured),
             Ok(measured) => out.text(&table(out, &measured)),
@@ -122,10 +94,7 @@ impl Ingest {
     async fn measure(&self, client: &Client, fleet: &Fleet) -> Result<Measurement, CliError> {
         let claims = try_join_all((0..self.workers.into()).map(|number| async move {
             let worker = fleet.register(number).await?.worker;
-            fleet
-                .claim(worker, CLAIM_SECONDS)
-                .await?
-                .ok_or_else(|| CliError::Failed("a run of the bench was not handed out".to_owned()))
+            fleet.claim_now(worker).await
         }))
         .await?;
 
@@ -200,12 +169,6 @@ impl Ingest {
             .flat_map(|sent| sent.latencies.iter().copied())
             .collect();
         latencies.sort_unstable();
-        let quantile = |share: f64| {
-            let place = (latencies.len().saturating_sub(1)) as f64 * share;
-            latencies
-                .get(place as usize)
-                .map_or(0.0, |latency| latency.as_secs_f64() * 1000.0)
-        };
         let requests = latencies.len() as u64;
         let points_per_request = self.steps * self.series as u64;
         Measurement {
@@ -217,16 +180,10 @@ impl Ingest {
             requests,
             points_per_s: (requests * points_per_request) as f64 / seconds,
             requests_per_s: requests as f64 / seconds,
-            request_ms_p50: quantile(0.5),
-            request_ms_p99: quantile(0.99),
+            request_ms_p50: quantile_ms(&latencies, 0.5),
+            request_ms_p99: quantile_ms(&latencies, 0.99),
         }
     }
-}
-
-/// A bar that says how much of its time is over; nothing where nobody looks.
-pub(super) fn style() -> ProgressStyle {
-    ProgressStyle::with_template("{msg} {wide_bar} {percent} %")
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 fn table(out: &Output, measured: &Measurement) -> String {
