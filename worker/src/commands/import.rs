@@ -38,7 +38,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         .map(|name| json!({ "activation": name }));
     let checkpoint = pth::import(&bytes, path, hints.as_ref()).map_err(|error| match error {
         pth::ImportError::Activation => {
-            anyhow::anyhow!("no hp.json beside it says which activation function its units have: give --activation")
+            anyhow::anyhow!(
+                "no hp.json beside it says which activation function its units have: give --activation"
+            )
         }
         error => error.into(),
     });
