@@ -23,17 +23,21 @@ fn read_json(path: &Path) -> Value {
     serde_json::from_str(&text).expect("JSON")
 }
 
+fn size(count: usize) -> i64 {
+    i64::try_from(count).expect("a small number")
+}
+
 /// Nested lists `[step][row][number]` as a tensor.
 fn tensor(lists: &Value) -> Tensor {
     let steps = lists.as_array().expect("steps");
-    let rows = steps[0].as_array().expect("rows").len() as i64;
+    let rows = steps[0].as_array().expect("rows").len();
     let numbers: Vec<f32> = steps
         .iter()
         .flat_map(|rows| rows.as_array().expect("rows"))
         .flat_map(|row| row.as_array().expect("numbers"))
         .map(|number| number.as_f64().expect("a number") as f32)
         .collect();
-    Tensor::from_slice(&numbers).reshape([steps.len() as i64, rows, -1])
+    Tensor::from_slice(&numbers).reshape([size(steps.len()), size(rows), -1])
 }
 
 /// Excitations of our network for observations that are all known beforehand, without noise.
@@ -117,8 +121,8 @@ fn what_is_exported_is_imported_again() {
     for network in [json!({ "hidden": 5 }), json!({ "kind": "gru", "hidden": 4 })] {
         let checkpoint = ours(&network);
         let bytes = export(&checkpoint)
-            .and_then(|file| Ok(file.to_bytes()))
             .expect("exported")
+            .to_bytes()
             .expect("written");
         let again =
             import(&bytes, Path::new("nowhere/x.pth"), Some(&network_hints(&network))).expect("imported");
