@@ -6,7 +6,7 @@
  * everything anew.
  */
 import { eventsUrl } from "./api/client";
-import type { Checkpoint, MetricsAppended, Rewind, RunSummary } from "./api/types";
+import type { Artifact, Checkpoint, MetricsAppended, Rewind, RunSummary } from "./api/types";
 
 /** How a stream is: not there yet, there, or cut and trying again. */
 export type StreamState = "connecting" | "live" | "lost";
@@ -19,6 +19,7 @@ export interface StreamHandlers {
   onMetrics?: (metrics: MetricsAppended) => void;
   onRewind?: (rewind: Rewind) => void;
   onCheckpoint?: (checkpoint: Checkpoint) => void;
+  onArtifact?: (artifact: Artifact) => void;
 }
 
 const FIRST_RETRY_MS = 1_000;
@@ -47,6 +48,7 @@ export function follow(run: string | null, handlers: StreamHandlers): () => void
     on<MetricsAppended>("metrics", handlers.onMetrics);
     on<Rewind>("rewind", handlers.onRewind);
     on<Checkpoint>("checkpoint", handlers.onCheckpoint);
+    on<Artifact>("artifact", handlers.onArtifact);
     on<unknown>("reset", () => {
       handlers.onStart();
     });

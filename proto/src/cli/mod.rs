@@ -8,6 +8,7 @@
 
 mod cancel;
 mod config;
+mod download;
 mod list;
 mod metrics;
 mod output;

@@ -157,12 +157,12 @@ pub(super) fn short_id(run: RunId) -> String {
     id[id.len() - 8..].to_owned()
 }
 
-/// How far a run is, such as `500/2000 (25%)`.
+/// How far a run is, such as `500/2000 (25%)`; nothing where nothing is trained.
 pub(super) fn progress(run: &RunSummary) -> String {
     let (done, total) = (run.progress.batches_done, run.progress.batches_total);
     match (done * 100).checked_div(total) {
         Some(percent) => format!("{done}/{total} ({percent}%)"),
-        None => done.to_string(),
+        None => "-".to_owned(),
     }
 }
 

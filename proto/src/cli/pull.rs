@@ -1,22 +1,14 @@
-//! `motif pull`: a run's network as a file, checked against its hash.
-//!
-//! The bytes go to a temporary file beside their place and take their name only when they are whole and right, so
-//! a download that breaks off leaves nothing.
+//! `motif pull`: a run's network, or the other files that it made, checked against their hashes.
 
-use std::fs;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use futures::StreamExt;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
-use tempfile::NamedTempFile;
 
-use super::CliError;
 use super::output::{Output, short_id, size};
 use super::run_ref::RunRef;
+use super::{CliError, download};
+use crate::artifact::{Artifact, is_artifact_name};
 use crate::client::{Client, ClientError};
 use crate::id::RunId;
 use crate::run::{Checkpoint, CheckpointKind, RunSummary};
@@ -46,10 +38,12 @@ pub(super) struct Pull {
 enum What {
     /// A trained network, as safetensors
     Checkpoint,
+    /// All other files that the run made, such as the table of an evaluation
+    Artifacts,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum KindArg {
+pub(super) enum KindArg {
     Best,
     Last,
 }
@@ -70,12 +64,25 @@ struct Pulled {
     checkpoint: Checkpoint,
 }
 
+/// An artifact, and where it was written.
+#[derive(Debug, Serialize)]
+pub(super) struct PulledArtifact {
+    pub(super) path: PathBuf,
+    artifact: Artifact,
+}
+
 impl Pull {
     pub(super) async fn run(self, client: &Client, out: &Output) -> Result<(), CliError> {
-        let What::Checkpoint = self.what;
         let id = self.run.resolve(client).await?;
         let run = client.run(id).await?.summary;
-        let (path, checkpoint) = fetch(client, &run, self.kind.into(), &self.out).await?;
+        match self.what {
+            What::Checkpoint => self.checkpoint(client, out, &run).await,
+            What::Artifacts => self.artifacts(client, out, &run).await,
+        }
+    }
+
+    async fn checkpoint(&self, client: &Client, out: &Output, run: &RunSummary) -> Result<(), CliError> {
+        let (path, checkpoint) = fetch(client, run, self.kind.into(), &self.out).await?;
         if out.json {
             return out.json(&Pulled { path, checkpoint });
         }
@@ -86,6 +93,43 @@ impl Pull {
             checkpoint.next_batch
         ))
     }
+
+    async fn artifacts(&self, client: &Client, out: &Output, run: &RunSummary) -> Result<(), CliError> {
+        let pulled = fetch_artifacts(client, run, &self.out).await?;
+        if out.json {
+            return out.json(&pulled);
+        }
+        if pulled.is_empty() {
+            return out.text(&format!("Run {} has made no files.", short_id(run.id)));
+        }
+        pulled.iter().try_for_each(|pulled| {
+            let (path, bytes) = (pulled.path.display(), size(pulled.artifact.size_bytes));
+            out.text(&format!("{path} ({bytes})"))
+        })
+    }
+}
+
+/// Downloads all artifacts of a run into `directory`.
+pub(super) async fn fetch_artifacts(
+    client: &Client,
+    run: &RunSummary,
+    directory: &Path,
+) -> Result<Vec<PulledArtifact>, CliError> {
+    let mut pulled = Vec::new();
+    for artifact in client.artifacts(run.id).await? {
+        if !is_artifact_name(&artifact.name) {
+            let detail = format!(
+                "the coordinator names a file {:?}, which is no file's name",
+                artifact.name
+            );
+            return Err(CliError::Failed(detail));
+        }
+        let path = directory.join(format!("{}-{}", stem(run), artifact.name));
+        let content = client.artifact_content(artifact.id).await?;
+        download::write(content, &artifact.sha256, artifact.size_bytes, &path).await?;
+        pulled.push(PulledArtifact { path, artifact });
+    }
+    Ok(pulled)
 }
 
 /// Downloads a run's checkpoint into `directory`, following it when a newer one takes its place meanwhile.
@@ -99,7 +143,12 @@ pub(super) async fn fetch(
     loop {
         let checkpoint = choose(client, run.id, kind).await?;
         let path = directory.join(file_name(run, kind));
-        match download(client, &checkpoint, &path).await {
+        let content = client.checkpoint_content(checkpoint.id).await;
+        let written = match content {
+            Ok(content) => download::write(content, &checkpoint.sha256, checkpoint.size_bytes, &path).await,
+            Err(error) => Err(error.into()),
+        };
+        match written {
             Ok(()) => return Ok((path, checkpoint)),
             Err(CliError::Client(ClientError::Problem { status: 404, .. }))
                 if replacements < MOST_REPLACEMENTS =>
@@ -134,61 +183,13 @@ async fn choose(client: &Client, run: RunId, kind: CheckpointKind) -> Result<Che
         })
 }
 
-/// Writes a checkpoint's bytes to `path`, all of them or nothing.
-async fn download(client: &Client, checkpoint: &Checkpoint, path: &Path) -> Result<(), CliError> {
-    let failed = |source: io::Error| CliError::File {
-        action: "write",
-        path: path.to_owned(),
-        source,
-    };
-    let content = client.checkpoint_content(checkpoint.id).await?;
-    let mut file = temporary_beside(path).map_err(failed)?;
-    let bar = bar(checkpoint.size_bytes);
-    let mut hash = Sha256::new();
-    let mut length = 0;
-    let mut stream = std::pin::pin!(content.stream());
-    while let Some(chunk) = stream.next().await {
-        let chunk = chunk?;
-        length += chunk.len() as u64;
-        if length > checkpoint.size_bytes {
-            break;
-        }
-        hash.update(&chunk);
-        file.write_all(&chunk).map_err(failed)?;
-        bar.inc(chunk.len() as u64);
-    }
-    bar.finish_and_clear();
-    if length != checkpoint.size_bytes || !hex(&hash.finalize()).eq_ignore_ascii_case(&checkpoint.sha256) {
-        return Err(CliError::Failed(format!(
-            "the checkpoint arrived damaged ({length} of {} bytes, or the wrong SHA-256); nothing was written",
-            checkpoint.size_bytes
-        )));
-    }
-    file.as_file().sync_all().map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
-}
-
-/// A file in the same directory that vanishes unless it gets its name.
-fn temporary_beside(path: &Path) -> io::Result<NamedTempFile> {
-    let directory = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    fs::create_dir_all(directory)?;
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".motif-").suffix(".part");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // As any new file: the process's umask decides who may read it.
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(directory)
-}
-
-/// The name that a checkpoint gets: the run's name, made safe for any file system, its short id and the kind.
+/// The name that a checkpoint gets.
 pub(super) fn file_name(run: &RunSummary, kind: CheckpointKind) -> String {
+    format!("{}-{kind}.safetensors", stem(run))
+}
+
+/// What the names of a run's files begin with: its name, made safe for any file system, and its short id.
+fn stem(run: &RunSummary) -> String {
     const LONGEST: usize = 100;
     let safe = |c: char| {
         if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') {
@@ -199,23 +200,5 @@ pub(super) fn file_name(run: &RunSummary, kind: CheckpointKind) -> String {
     };
     let name: String = run.name.chars().map(safe).take(LONGEST).collect();
     let name = name.trim_start_matches('.');
-    format!("{name}-{}-{kind}.safetensors", short_id(run.id))
-}
-
-fn bar(bytes: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template(
-        "{bar:30.cyan/dim} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}",
-    )
-    .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(bytes).with_style(style.progress_chars("━━╌"))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    format!("{name}-{}", short_id(run.id))
 }

@@ -3,6 +3,10 @@
 //! `latest`, a whole id, or at least six hex digits from the head or the tail of one. The short ids in tables are
 //! tails, because the head of an id is only the time at which it was made.
 
+use std::str::FromStr;
+
+use uuid::Uuid;
+
 use super::CliError;
 use super::output::short_id;
 use crate::client::{Client, RunFilter};
@@ -27,7 +31,7 @@ pub(super) enum RunRef {
     Digits(String),
 }
 
-impl std::str::FromStr for RunRef {
+impl FromStr for RunRef {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -76,6 +80,36 @@ impl RunRef {
                 }
                 only_one(digits, &found)
             }
+        }
+    }
+}
+
+/// What a new run starts from.
+#[derive(Clone, Debug)]
+pub(super) enum BaseRef {
+    /// The id of a run or of a checkpoint: the coordinator knows which.
+    Id(Uuid),
+    /// A run, less exactly.
+    Run(RunRef),
+}
+
+impl FromStr for BaseRef {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(id) => Ok(Self::Id(id)),
+            Err(_) => text.parse().map(Self::Run),
+        }
+    }
+}
+
+impl BaseRef {
+    /// The id to send.
+    pub(super) async fn resolve(&self, client: &Client) -> Result<String, CliError> {
+        match self {
+            Self::Id(id) => Ok(id.to_string()),
+            Self::Run(run) => run.resolve(client).await.map(|id| id.to_string()),
         }
     }
 }

@@ -8,9 +8,10 @@ use serde::Serialize;
 use super::CliError;
 use super::output::{Output, age, duration, left, loss, progress, right, short_id, significant, size, state};
 use super::run_ref::RunRef;
+use crate::artifact::Artifact;
 use crate::client::Client;
 use crate::metrics::StepValue;
-use crate::run::{Attempt, Checkpoint, RunDetail, RunSummary};
+use crate::run::{Attempt, BaseCheckpoint, Checkpoint, RunDetail, RunSummary};
 
 #[derive(Debug, Args)]
 pub(super) struct Show {
@@ -24,6 +25,7 @@ struct Everything {
     #[serde(flatten)]
     run: RunDetail,
     checkpoints: Vec<Checkpoint>,
+    artifacts: Vec<Artifact>,
 }
 
 impl Show {
@@ -32,13 +34,18 @@ impl Show {
         let everything = Everything {
             run: client.run(id).await?,
             checkpoints: client.checkpoints(id).await?,
+            artifacts: client.artifacts(id).await?,
         };
         if out.json {
             return out.json(&everything);
         }
         let now = Utc::now();
         let run = &everything.run;
-        let mut text = out.facts(facts(&run.summary, now));
+        let mut lines = facts(&run.summary, now);
+        if let Some(base) = &run.base {
+            lines.push(("Base", Cell::new(lineage(base))));
+        }
+        let mut text = out.facts(lines);
         if !run.attempt_history.is_empty() {
             text.push_str("\n\nAttempts\n");
             text.push_str(&attempts(out, &run.attempt_history, now));
@@ -46,6 +53,10 @@ impl Show {
         if !everything.checkpoints.is_empty() {
             text.push_str("\n\nCheckpoints\n");
             text.push_str(&checkpoints(out, &everything.checkpoints, now));
+        }
+        if !everything.artifacts.is_empty() {
+            text.push_str("\n\nArtifacts\n");
+            text.push_str(&artifacts(out, &everything.artifacts, now));
         }
         let spec = toml::to_string(&run.spec)
             .map_err(|error| CliError::Failed(format!("the run's spec cannot be shown: {error}")))?;
@@ -62,6 +73,7 @@ pub(super) fn facts(run: &RunSummary, now: DateTime<Utc>) -> Vec<(&'static str, 
     let mut facts = vec![
         ("Run", Cell::new(format!("{} ({})", short_id(run.id), run.id))),
         ("Name", Cell::new(&run.name)),
+        ("Kind", Cell::new(run.kind.as_str())),
         ("State", state(run.state)),
         ("Batches", Cell::new(progress(run))),
         ("Loss", Cell::new(at_batch(run.last_loss))),
@@ -73,7 +85,7 @@ pub(super) fn facts(run: &RunSummary, now: DateTime<Utc>) -> Vec<(&'static str, 
     ];
     if let Some(speed) = run.progress.batches_per_second {
         facts.insert(
-            4,
+            5,
             ("Speed", Cell::new(format!("{} batches/s", significant(speed)))),
         );
     }
@@ -92,6 +104,18 @@ pub(super) fn facts(run: &RunSummary, now: DateTime<Utc>) -> Vec<(&'static str, 
         facts.push(("Failure", Cell::new(why).fg(comfy_table::Color::Red)));
     }
     facts
+}
+
+/// What a run starts from, such as `demo (a1b2c3d4), best after 600 batches`.
+fn lineage(base: &BaseCheckpoint) -> String {
+    let BaseCheckpoint {
+        run_name, run, kind, ..
+    } = base;
+    format!(
+        "{run_name} ({}), {kind} after {} batches",
+        short_id(*run),
+        base.next_batch
+    )
 }
 
 fn attempts(out: &Output, attempts: &[Attempt], now: DateTime<Utc>) -> String {
@@ -143,4 +167,15 @@ fn checkpoints(out: &Output, checkpoints: &[Checkpoint], now: DateTime<Utc>) -> 
         ],
         rows.collect(),
     )
+}
+
+fn artifacts(out: &Output, artifacts: &[Artifact], now: DateTime<Utc>) -> String {
+    let rows = artifacts.iter().map(|artifact| {
+        vec![
+            Cell::new(&artifact.name),
+            Cell::new(size(artifact.size_bytes)),
+            Cell::new(age(artifact.created_at, now)),
+        ]
+    });
+    out.table(&[left("NAME"), right("SIZE"), left("SAVED")], rows.collect())
 }

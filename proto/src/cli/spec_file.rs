@@ -10,6 +10,7 @@ use std::{fs, io};
 use serde_json::{Map, Value};
 
 use super::CliError;
+use crate::spec::regions::RegionsSpec;
 
 /// Longest file that is read; the coordinator takes less.
 const MAX_BYTES: u64 = 1 << 20;
@@ -93,9 +94,44 @@ pub(super) fn read(path: &Path) -> Result<Document, CliError> {
         Some("toml") => Format::Toml,
         _ => Format::guess(&text),
     };
-    format
-        .parse(&text)
-        .map_err(|reason| CliError::Usage(format!("{} cannot be read as a spec: {reason}", path.display())))
+    let mut document = format.parse(&text).map_err(|reason| {
+        CliError::Usage(format!("{} cannot be read as a spec: {reason}", path.display()))
+    })?;
+    inline_regions(&mut document, path.parent().unwrap_or(Path::new("")))?;
+    Ok(document)
+}
+
+/// Puts the regions of a configuration file of the family in the place of `network.regions_file`, which names it
+/// as seen from the spec: the coordinator cannot read it.
+fn inline_regions(document: &mut Document, folder: &Path) -> Result<(), CliError> {
+    let Some(network) = document.get_mut("network").and_then(Value::as_object_mut) else {
+        return Ok(());
+    };
+    // What is no text stays for the coordinator to refuse.
+    let Some(file) = network.get("regions_file").and_then(Value::as_str) else {
+        return Ok(());
+    };
+    let path = folder.join(file);
+    let unreadable = |reason: String| {
+        let path = path.display();
+        CliError::Usage(format!(
+            "{path} cannot be read as a description of regions: {reason}"
+        ))
+    };
+    let text = fs::File::open(&path)
+        .and_then(bounded)
+        .map_err(|error| unreadable(error.to_string()))?;
+    let described = Format::Json.parse(&text).map_err(unreadable)?;
+    let regions = RegionsSpec::from_configuration(&described.into()).map_err(|problems| {
+        let problems = problems
+            .iter()
+            .map(|problem| format!("{}: {}", problem.pointer, problem.detail));
+        unreadable(problems.collect::<Vec<_>>().join("; "))
+    })?;
+    let regions = serde_json::to_value(regions).map_err(|error| unreadable(error.to_string()))?;
+    network.remove("regions_file");
+    network.insert("regions".to_owned(), regions);
+    Ok(())
 }
 
 fn bounded(source: impl Read) -> io::Result<String> {

@@ -7,19 +7,31 @@ use clap::Args;
 use serde_json::Value;
 
 use super::output::{Output, short_id};
+use super::pull::KindArg;
+use super::run_ref::BaseRef;
 use super::spec_file::{self, Assignment, Document};
 use super::{CliError, watch};
 use crate::client::Client;
+use crate::run::CheckpointKind;
 
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("source").required(true).args(["file", "preset"]))]
+#[command(group = clap::ArgGroup::new("source").required(true).multiple(true).args(["file", "preset", "base"]))]
 pub(super) struct Submit {
     /// Spec in TOML or JSON; `-` reads the standard input
+    #[arg(conflicts_with = "preset")]
     file: Option<PathBuf>,
 
     /// Take everything that is not set from this preset (see `motif presets`)
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
+
+    /// Start from this run: `latest`, an id, or at least 6 digits of one; or from a checkpoint, by its id
+    #[arg(long, value_name = "RUN")]
+    base: Option<BaseRef>,
+
+    /// Which checkpoint of that run: the one with the least validation loss, or the newest
+    #[arg(long, value_enum, requires = "base")]
+    base_checkpoint: Option<KindArg>,
 
     /// Set a field of the spec, such as network.hidden=128; may be repeated
     #[arg(long = "set", value_name = "FIELD=VALUE")]
@@ -40,7 +52,10 @@ pub(super) struct Submit {
 
 impl Submit {
     pub(super) async fn run(self, client: &Client, out: &Output) -> Result<ExitCode, CliError> {
-        let document = self.document()?;
+        let mut document = self.document()?;
+        if let Some(base) = &self.base {
+            document.insert("base".to_owned(), base.resolve(client).await?.into());
+        }
         let accepted = client.submit(&Value::Object(document)).await?;
         let run = accepted.run.id;
         if out.json && self.watch {
@@ -60,7 +75,8 @@ impl Submit {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// The spec to send: the file or the preset, then `--set` in the order given, then `--seed` and `--name`.
+    /// The spec to send, but for its base: the file or the preset, then `--set` in the order given, then the other
+    /// options.
     fn document(&self) -> Result<Document, CliError> {
         let mut document = match &self.file {
             Some(path) => spec_file::read(path)?,
@@ -74,6 +90,10 @@ impl Submit {
         }
         if let Some(seed) = self.seed {
             document.insert("seed".to_owned(), seed.into());
+        }
+        if let Some(kind) = self.base_checkpoint {
+            let kind = CheckpointKind::from(kind);
+            document.insert("base_checkpoint".to_owned(), kind.as_str().into());
         }
         if let Some(name) = &self.name {
             document.insert("name".to_owned(), name.as_str().into());

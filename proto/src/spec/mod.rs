@@ -244,7 +244,8 @@ impl ExperimentSpec {
                 }
             }
             Some(given) if self.kind == ExperimentKind::Train && !teacher => {
-                let detail = "training begins with initial values and has no base, unless                               `training.objective` is muscle_activity";
+                let detail =
+                    "training begins with initial values and has no base, unless it learns muscle activity";
                 table.problem_with(
                     "base",
                     json!(given),

@@ -295,6 +295,10 @@ impl NetworkSpec {
 
 impl RnnSpec {
     fn read(table: &mut Table<'_>) -> Self {
+        table.refuse(
+            "regions_file",
+            "a file can be read only where it lies: `motif submit` and `motif-worker train` put its regions here",
+        );
         let regions = table.optional_table("regions", |t| RegionsSpec::read(t, &OURS));
         let hidden = read_hidden(table, regions.as_ref());
         let activation = table.choice("activation", Activation::Softplus);

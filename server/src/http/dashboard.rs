@@ -7,8 +7,8 @@ use rust_embed::{EmbeddedFile, RustEmbed};
 
 use super::problem::ApiError;
 
-/// What pages may load: their own files only. Charts set the sizes of their elements.
-pub const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; \
+/// What pages may load: their own files only.
+pub const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
      object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 const INDEX: &str = "index.html";

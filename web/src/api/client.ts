@@ -3,6 +3,7 @@
  * {@link ApiError} with a sentence for the page.
  */
 import type {
+  ArtifactList,
   CheckpointList,
   ExperimentAccepted,
   FieldProblem,
@@ -72,6 +73,11 @@ export const api = {
     ),
   checkpoints: (id: string, signal?: AbortSignal) =>
     read<CheckpointList>(`/runs/${encodeURIComponent(id)}/checkpoints`, signal),
+  artifacts: (id: string, signal?: AbortSignal) =>
+    read<ArtifactList>(`/runs/${encodeURIComponent(id)}/artifacts`, signal),
+  /** The content of an artifact that is JSON. */
+  document: (artifact: string, signal?: AbortSignal) =>
+    read<unknown>(`/artifacts/${encodeURIComponent(artifact)}/content`, signal),
   presets: (signal?: AbortSignal) => read<PresetList>("/presets", signal),
   workers: (signal?: AbortSignal) => read<WorkerList>("/workers", signal),
   queue: (signal?: AbortSignal) => read<Queue>("/queue", signal),
@@ -82,6 +88,11 @@ export const api = {
 /** Where a checkpoint's bytes are. */
 export function checkpointUrl(id: string): string {
   return `${PREFIX}/checkpoints/${encodeURIComponent(id)}/content`;
+}
+
+/** Where an artifact's bytes are. */
+export function artifactUrl(id: string): string {
+  return `${PREFIX}/artifacts/${encodeURIComponent(id)}/content`;
 }
 
 /** Where the events of one run, or of all runs, are streamed. */

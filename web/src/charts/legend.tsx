@@ -1,6 +1,6 @@
 /** The legend of a chart: shows values, and shows or hides series. */
 import { formatValue } from "../format";
-import { colourOf, styleOf, type Theme } from "./palette";
+import { colourOf, patternOf, styleOf, type Theme } from "./palette";
 
 export interface LegendProps {
   series: readonly string[];
@@ -11,6 +11,9 @@ export interface LegendProps {
   theme: Theme;
 }
 
+/** Labels of more letters get wider columns. */
+const WORDY = 18;
+
 export function Legend({ series, hidden, onHidden, values, theme }: LegendProps) {
   const toggle = (name: string) => {
     const next = new Set(hidden);
@@ -19,7 +22,7 @@ export function Legend({ series, hidden, onHidden, values, theme }: LegendProps)
   };
   return (
     <div class="legend">
-      <ul>
+      <ul data-wordy={series.some((name) => styleOf(name).label.length > WORDY)}>
         {series.map((name) => {
           const style = styleOf(name);
           const shown = !hidden.has(name);
@@ -42,7 +45,7 @@ export function Legend({ series, hidden, onHidden, values, theme }: LegendProps)
                     y2="4"
                     stroke={colourOf(style.hue, theme)}
                     stroke-width={style.width + 1}
-                    stroke-dasharray={style.dashed ? "6 3" : undefined}
+                    stroke-dasharray={patternOf(style.dash)?.join(" ")}
                   />
                 </svg>
                 <span class="legend-label">{style.label}</span>

@@ -4,7 +4,7 @@
  */
 import uPlot from "uplot";
 import { type Curve, drawable, smooth } from "./curve";
-import { colourOf, styleOf, type Theme } from "./palette";
+import { colourOf, patternOf, styleOf, type Theme } from "./palette";
 
 /** One line of the chart. */
 export interface Line {
@@ -58,7 +58,7 @@ function linesOf(curve: Curve, options: DrawingOptions): { line: Line; values: r
     role,
     label: style.label,
     colour: colourOf(style.hue, options.theme),
-    dash: style.dashed ? [7, 4] : null,
+    dash: patternOf(style.dash),
     width,
     opacity,
   });

@@ -2,8 +2,9 @@
  * Colours and dashes of series.
  *
  * The hues are Okabe and Ito's, which people with any of the common colour-vision deficiencies can tell
- * apart, lightened on dark ground. There are ten tasks and only so many hues, so the tasks go in pairs:
- * the hue says which motion it is, the dash whether it is the half (solid) or the full one (dashed).
+ * apart, lightened on dark ground. There are more tasks than hues. Of the ten tasks the hue says which motion it is,
+ * the dash whether it is the half (solid) or the full one (dashed). Of the composable pairs the hue is that of the
+ * way there, the dash that of the way back.
  */
 export type Theme = "light" | "dark";
 
@@ -11,8 +12,25 @@ export interface SeriesStyle {
   readonly label: string;
   /** A hue of {@link HUES}. */
   readonly hue: Hue;
-  readonly dashed: boolean;
+  readonly dash: Dash;
   readonly width: number;
+}
+
+/** Lengths of dashes and gaps in pixels; none for a solid line. */
+const DASHES = {
+  solid: null,
+  dashed: [7, 4],
+  dotted: [2, 3],
+  dashDot: [8, 3, 2, 3],
+  longDash: [14, 4],
+} as const;
+
+export type Dash = keyof typeof DASHES;
+
+/** The pattern of a line. */
+export function patternOf(dash: Dash): number[] | null {
+  const pattern = DASHES[dash];
+  return pattern === null ? null : [...pattern];
 }
 
 const HUES = {
@@ -32,33 +50,62 @@ export function colourOf(hue: Hue, theme: Theme): string {
   return HUES[hue][theme];
 }
 
-const style = (label: string, hue: Hue, dashed = false, width = 1.5): SeriesStyle => ({
+const style = (label: string, hue: Hue, dash: Dash = "solid", width = 1.5): SeriesStyle => ({
   label,
   hue,
-  dashed,
+  dash,
   width,
 });
 
+/** The way there of a composable pair, in the order of the rules. */
+const FORWARD: Readonly<Record<string, readonly [string, Hue]>> = {
+  halfreach: ["Half reach", "blue"],
+  halfcircleclk: ["Half circle ↻", "orange"],
+  halfcirclecclk: ["Half circle ↺", "vermillion"],
+  sinusoid: ["Sinusoid", "green"],
+  sinusoidinv: ["Sinusoid inv.", "purple"],
+};
+
+/** The way back. */
+const BACKWARD: Readonly<Record<string, readonly [string, Dash]>> = {
+  fullreach: ["reach", "solid"],
+  fullcircleclk: ["circle ↻", "dashed"],
+  fullcirclecclk: ["circle ↺", "dotted"],
+  figure8: ["eight", "dashDot"],
+  figure8inv: ["eight inv.", "longDash"],
+};
+
+function pairStyles(): [string, SeriesStyle][] {
+  return Object.entries(FORWARD).flatMap(([forward, [there, hue]]) =>
+    Object.entries(BACKWARD).map(([backward, [back, dash]]): [string, SeriesStyle] => [
+      `validation/forward_${forward}+backward_${backward}`,
+      style(`${there} + ${back}`, hue, dash),
+    ]),
+  );
+}
+
 const STYLES: Readonly<Record<string, SeriesStyle>> = {
-  "loss/total": style("Total", "ink", false, 2),
+  "loss/total": style("Total", "ink", "solid", 2),
   "loss/position": style("Position", "blue"),
+  "loss/imitation": style("Imitation", "blue"),
   "loss/rate": style("Rate", "orange"),
   "loss/weight": style("Weight", "vermillion"),
   "loss/muscle": style("Muscle", "green"),
-  "loss/dynamics": style("Dynamics", "purple", true),
+  "loss/dynamics": style("Dynamics", "purple", "dashed"),
   grad_norm: style("Gradient norm", "vermillion"),
   "throughput/batches_per_second": style("Batches per second", "green"),
-  "validation/total": style("All tasks", "ink", false, 2.5),
+  "validation/total": style("All tasks", "ink", "solid", 2.5),
   "validation/DlyHalfReach": style("Half reach", "blue"),
-  "validation/DlyFullReach": style("Full reach", "blue", true),
+  "validation/DlyFullReach": style("Full reach", "blue", "dashed"),
   "validation/DlyHalfCircleClk": style("Half circle ↻", "orange"),
-  "validation/DlyFullCircleClk": style("Full circle ↻", "orange", true),
+  "validation/DlyFullCircleClk": style("Full circle ↻", "orange", "dashed"),
   "validation/DlyHalfCircleCClk": style("Half circle ↺", "vermillion"),
-  "validation/DlyFullCircleCClk": style("Full circle ↺", "vermillion", true),
+  "validation/DlyFullCircleCClk": style("Full circle ↺", "vermillion", "dashed"),
   "validation/DlySinusoid": style("Sinusoid", "green"),
-  "validation/DlyFigure8": style("Figure eight", "green", true),
+  "validation/DlyFigure8": style("Figure eight", "green", "dashed"),
   "validation/DlySinusoidInv": style("Sinusoid inv.", "purple"),
-  "validation/DlyFigure8Inv": style("Figure eight inv.", "purple", true),
+  "validation/DlyFigure8Inv": style("Figure eight inv.", "purple", "dashed"),
+  ...Object.fromEntries(pairStyles()),
 };
 
 const ORDER = Object.keys(STYLES);
@@ -75,4 +122,10 @@ export function inLegendOrder(series: Iterable<string>): string[] {
     return position < 0 ? ORDER.length : position;
   };
   return [...series].sort((a, b) => rank(a) - rank(b) || a.localeCompare(b));
+}
+
+/** A task in words for people. */
+export function taskLabel(task: string): string {
+  const known = STYLES[`validation/${task}`];
+  return known === undefined ? task : known.label;
 }

@@ -35,6 +35,12 @@ try {
       await page.locator(".chart canvas").first().waitFor();
       await page.waitForTimeout(600);
       await page.screenshot({ path: join(folder, `run-${theme}-${size}.png`), fullPage: true });
+      for (const kind of mock ? ["evaluate", "transfer"] : []) {
+        await page.goto(mock?.pageOfKind(kind) ?? "");
+        await page.locator(".heat, .chart canvas").first().waitFor();
+        await page.waitForTimeout(600);
+        await page.screenshot({ path: join(folder, `${kind}-${theme}-${size}.png`), fullPage: true });
+      }
       await page.close();
     }
   }

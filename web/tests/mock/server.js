@@ -74,6 +74,14 @@ export async function startMock({ empty = false, port = 0 } = {}) {
     }
     void readBody(request).then((body) => {
       const answer = answerTo(request.method ?? "GET", path, url.searchParams, body, runs, tell);
+      if (path.startsWith("/artifacts/") && Buffer.isBuffer(answer.body)) {
+        response.writeHead(200, {
+          "content-type": "application/json",
+          "content-disposition": 'attachment; filename="evaluation.json"',
+        });
+        response.end(answer.body);
+        return;
+      }
       if (Buffer.isBuffer(answer.body)) {
         response.writeHead(200, {
           "content-type": "application/octet-stream",
@@ -92,6 +100,8 @@ export async function startMock({ empty = false, port = 0 } = {}) {
   const url = `http://127.0.0.1:${typeof address === "object" && address ? address.port : port}`;
   return {
     url,
+    /** The page of the newest run of that kind. @param {string} kind */
+    pageOfKind: (kind) => `${url}/runs/${runs.find((run) => run.summary.kind === kind)?.summary.id}`,
     /** The page of the newest run in that state. @param {string} state */
     pageOf: (state) => `${url}/runs/${runs.find((run) => run.summary.state === state)?.summary.id}`,
     /** Cuts every stream, as a coordinator that restarts does. */
@@ -170,6 +180,8 @@ function answerTo(method, path, query, body, runs, tell) {
             spec.preset === "demo"
               ? "All ten tasks with a small network for a few minutes"
               : "The paper's base network",
+          group: spec.preset === "demo" ? "demo" : "all_tasks",
+          needs_base: false,
           spec,
         })),
     });
@@ -180,6 +192,12 @@ function answerTo(method, path, query, body, runs, tell) {
       ? { status: 200, body: checkpoint.content }
       : problem(404, "not_found", "There is no such checkpoint.");
   }
+  if (kind === "artifacts") {
+    const artifact = runs.flatMap((run) => run.artifacts).find((each) => each.id === id);
+    return artifact
+      ? { status: 200, body: artifact.content }
+      : problem(404, "unknown_artifact", "There is no such artifact.");
+  }
   const run = runs.find((each) => each.summary.id === id);
   if (kind !== "runs" || !run) return problem(404, "run_not_found", `There is no run ${id}.`);
   if (what === undefined)
@@ -187,10 +205,12 @@ function answerTo(method, path, query, body, runs, tell) {
       ...run.summary,
       spec: run.spec,
       spec_sha256: "5e1f".repeat(16),
+      base: run.base,
       series: [...run.series.keys()],
       attempt_history: run.attempts,
     });
   if (what === "checkpoints") return ok({ checkpoints: run.checkpoints.map(withoutContent) });
+  if (what === "artifacts") return ok({ artifacts: run.artifacts.map(withoutContent) });
   if (what === "metrics")
     return ok({
       run: id,
@@ -211,9 +231,9 @@ function problem(status, code, detail, errors = []) {
   return { status, body: { type: "about:blank", title: detail, status, detail, code, errors } };
 }
 
-/** @param {any} checkpoint */
-function withoutContent(checkpoint) {
-  return { ...checkpoint, content: undefined };
+/** @param {any} stored */
+function withoutContent(stored) {
+  return { ...stored, content: undefined };
 }
 
 /** @param {Run[]} runs @param {URLSearchParams} query */

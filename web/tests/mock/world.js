@@ -18,6 +18,14 @@ export const TASKS = [
   "DlyFigure8Inv",
 ];
 
+/** The twenty composable pairs, in the order of their rules. */
+export const PAIRS = ["halfreach", "halfcircleclk", "halfcirclecclk", "sinusoid", "sinusoidinv"].flatMap(
+  (forward, i) =>
+    ["fullreach", "fullcircleclk", "fullcirclecclk", "figure8", "figure8inv"]
+      .filter((_, j) => j !== i)
+      .map((backward) => `forward_${forward}+backward_${backward}`),
+);
+
 /** @typedef {{ name: string, steps: number[], values: (number | string)[] }} Points */
 
 let made = 0;
@@ -42,8 +50,8 @@ function noise(n) {
 /** @param {number} step */
 const lossAt = (step) => 0.075 + 0.5 * Math.exp(-step / 90) + 0.1 * Math.exp(-step / 700);
 
-/** The points of batches `from` to `to`, the latter left out. @param {number} from @param {number} to @param {number} saveEvery @returns {Points[]} */
-export function pointsOf(from, to, saveEvery) {
+/** The points of batches `from` to `to`, the latter left out. @param {number} from @param {number} to @param {number} saveEvery @param {readonly string[]} tasks @returns {Points[]} */
+export function pointsOf(from, to, saveEvery, tasks = TASKS) {
   const steps = Array.from({ length: to - from }, (_, i) => from + i);
   /** @param {string} name @param {(step: number) => number} value */
   const every = (name, value) => ({ name, steps, values: steps.map(value) });
@@ -63,14 +71,17 @@ export function pointsOf(from, to, saveEvery) {
     ),
     every("throughput/batches_per_second", (n) => 14.2 + 0.6 * noise(n + 0.2)),
     atEvaluations("validation/total", (n) => 0.96 * lossAt(n)),
-    ...TASKS.map((task, i) =>
-      atEvaluations(`validation/${task}`, (n) => (0.62 + 0.085 * i) * lossAt(n) * (1 + 0.05 * noise(n + i))),
+    ...tasks.map((task, i) =>
+      atEvaluations(
+        `validation/${task}`,
+        (n) => (0.62 + (0.85 * i) / tasks.length) * lossAt(n) * (1 + 0.05 * noise(n + i)),
+      ),
     ),
   ].filter((series) => series.steps.length > 0);
 }
 
-/** @param {string} preset @param {number} batches @param {number} saveEvery */
-function specOf(preset, batches, saveEvery) {
+/** @param {string} preset @param {number} batches @param {number} saveEvery @param {readonly string[]} tasks */
+function specOf(preset, batches, saveEvery, tasks) {
   return {
     network: {
       kind: "rnn",
@@ -87,7 +98,7 @@ function specOf(preset, batches, saveEvery) {
       learning_rate: 0.001,
       clip: 1,
       save_every: saveEvery,
-      tasks: TASKS,
+      tasks,
       losses: { rate: 0.001, weight: 0.001, muscle: 0.01, dynamics: 0.001 },
     },
     resources: { device: "any", slots: 1, labels: {} },
@@ -97,18 +108,19 @@ function specOf(preset, batches, saveEvery) {
 /** @typedef {ReturnType<typeof newRun>} Run */
 
 /**
- * @param {{ name: string, preset: string, seed: number, batches: number, saveEvery: number, ageMs: number, tags?: string[] }} about
+ * @param {{ name: string, preset: string, seed: number, batches: number, saveEvery: number, ageMs: number, tags?: string[], kind?: string, tasks?: readonly string[], base?: any }} about
  */
 export function newRun(about) {
   const now = Date.now();
-  const spec = specOf(about.preset, about.batches, about.saveEvery);
+  const tasks = about.tasks ?? TASKS;
+  const spec = specOf(about.preset, about.batches, about.saveEvery, tasks);
   const id = newId(now - about.ageMs);
   return {
     summary: /** @type {any} */ ({
       id,
       experiment: newId(now - about.ageMs),
       name: about.name,
-      kind: "train",
+      kind: about.kind ?? "train",
       preset: about.preset,
       seed: about.seed,
       tags: about.tags ?? [],
@@ -119,14 +131,17 @@ export function newRun(about) {
       created_at: instant(now - about.ageMs),
     }),
     spec: {
-      kind: "train",
+      kind: about.kind ?? "train",
       name: about.name,
       preset: about.preset,
       seed: about.seed,
       tags: about.tags ?? [],
       priority: 0,
       ...spec,
+      ...(about.kind === "evaluate" ? { training: undefined, evaluation: { tasks } } : {}),
     },
+    base: about.base && baseOf(about.base),
+    tasks,
     saveEvery: about.saveEvery,
     /** @type {any[]} */
     attempts: [],
@@ -134,7 +149,60 @@ export function newRun(about) {
     series: new Map(),
     /** @type {any[]} */
     checkpoints: [],
+    /** @type {any[]} */
+    artifacts: [],
   };
+}
+
+/** What another run starts from. @param {any} run */
+function baseOf(run) {
+  const checkpoint = run.checkpoints.find((/** @type {any} */ each) => each.kind === "best");
+  return {
+    checkpoint: checkpoint.id,
+    run: run.summary.id,
+    run_name: run.summary.name,
+    kind: checkpoint.kind,
+    next_batch: checkpoint.next_batch,
+    sha256: checkpoint.sha256,
+    size_bytes: checkpoint.size_bytes,
+  };
+}
+
+/** The table of an evaluation, slower movements better. @param {readonly string[]} tasks */
+export function evaluationOf(tasks) {
+  const conditions = tasks.flatMap((task, i) =>
+    Array.from({ length: 10 }, (_, speed) => ({
+      task,
+      speed,
+      delay: [25, 50, 75][(i + speed) % 3],
+      movement: (i < 5 ? 50 : 100) + (i < 5 ? 10 : 20) * speed,
+      directions: 32,
+      position: (0.012 + 0.0011 * i) * (1.5 - 0.06 * speed) * (1 + 0.08 * noise(i + 10 * speed)),
+    })),
+  );
+  const total = conditions.reduce((sum, { position }) => sum + position, 0) / conditions.length;
+  return { total, conditions };
+}
+
+/** Measures a network: the table as files, its mean as a series. @param {Run} run */
+function evaluate(run) {
+  const table = evaluationOf(run.tasks);
+  append(run, [{ name: "validation/total", steps: [0], values: [table.total] }]);
+  run.summary.last_validation = { step: 0, value: table.total };
+  const lines = table.conditions.map((each) => [each.task, each.speed, each.position].join(","));
+  run.artifacts = Object.entries({
+    "evaluation.csv": ["task,speed,position_m", ...lines].join("\n"),
+    "evaluation.json": JSON.stringify(table),
+  }).map(([name, text]) => ({
+    id: newId(Date.now()),
+    run: run.summary.id,
+    attempt: run.attempts.at(-1)?.id ?? newId(0),
+    name,
+    sha256: createHash("sha256").update(text).digest("hex"),
+    size_bytes: text.length,
+    created_at: instant(Date.now()),
+    content: Buffer.from(text),
+  }));
 }
 
 /** @param {Run} run @param {string} worker @param {number} ageMs */
@@ -159,7 +227,7 @@ export function claim(run, worker, ageMs) {
 export function train(run, batches) {
   const from = run.summary.progress.batches_done;
   const to = Math.min(from + batches, run.summary.progress.batches_total);
-  const added = pointsOf(from, to, run.saveEvery);
+  const added = pointsOf(from, to, run.saveEvery, run.tasks);
   append(run, added);
   run.summary.progress = { ...run.summary.progress, batches_done: to, batches_per_second: 14.2 };
   const total = added.find((series) => series.name === "loss/total");
@@ -299,7 +367,37 @@ export function firstRuns() {
   train(cancelled, 900);
   finish(cancelled, "cancelled");
 
-  return { runs: [training, waiting, resumed, done, diverged, cancelled], training };
+  const transferred = newRun({
+    name: "pairs on relu",
+    kind: "transfer",
+    seed: 0,
+    ageMs: 20 * 60 * minute,
+    preset: "run_train_compositional_env_base_model",
+    batches: 2000,
+    saveEvery: 50,
+    tasks: PAIRS,
+    base: done,
+  });
+  claim(transferred, "gpu-01", 19 * 60 * minute);
+  train(transferred, 2000);
+  finish(transferred, "succeeded");
+
+  const evaluated = newRun({
+    name: "relu measured",
+    kind: "evaluate",
+    seed: 0,
+    ageMs: 18 * 60 * minute,
+    preset: "",
+    batches: 0,
+    saveEvery: 1,
+    base: done,
+  });
+  claim(evaluated, "gpu-01", 18 * 60 * minute);
+  evaluate(evaluated);
+  finish(evaluated, "succeeded");
+
+  const runs = [training, waiting, resumed, evaluated, transferred, done, diverged, cancelled];
+  return { runs, training };
 }
 
 export const WORKERS = ["local", "gpu-01", "gpu-02"].map((name, i) => ({

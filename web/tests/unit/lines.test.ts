@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import type { Curve } from "../../src/charts/curve";
 import { drawingOf, readOutLines } from "../../src/charts/lines";
-import { inLegendOrder, styleOf } from "../../src/charts/palette";
+import { inLegendOrder, styleOf, taskLabel } from "../../src/charts/palette";
 import { stepScale, valueScale, withOpacity } from "../../src/charts/plot";
-import { TASKS } from "../mock/world.js";
+import { PAIRS, TASKS } from "../mock/world.js";
 
 const curve = (name: string, steps: number[], more: Partial<Curve> = {}): Curve => ({
   name,
@@ -70,10 +70,16 @@ describe("scales", () => {
 
 describe("the palette", () => {
   it("gives every task its own pair of hue and dash", () => {
-    const looks = TASKS.map((task) => styleOf(`validation/${task}`)).map(
-      ({ hue, dashed }) => `${hue} ${dashed}`,
-    );
+    const looks = TASKS.map((task) => styleOf(`validation/${task}`)).map(({ hue, dash }) => `${hue} ${dash}`);
     expect(new Set(looks).size).toBe(TASKS.length);
+  });
+
+  it("gives every composable pair its own, and a name for people", () => {
+    const styles = PAIRS.map((pair) => styleOf(`validation/${pair}`));
+    expect(new Set(styles.map(({ hue, dash }) => `${hue} ${dash}`)).size).toBe(20);
+    expect(new Set(styles.map(({ label }) => label)).size).toBe(20);
+    expect(taskLabel("forward_halfreach+backward_figure8")).toBe("Half reach + eight");
+    expect(taskLabel("something_else")).toBe("something_else");
   });
 
   it("lists the total first and unknown series last", () => {

@@ -54,8 +54,11 @@ describe("the list of runs", () => {
 describe("a new run", () => {
   it("sends only what was typed", () => {
     expect(specOf({ ...EMPTY_DRAFT, preset: "demo" })).toEqual({ preset: "demo" });
-    expect(specOf({ preset: "demo", base: "", name: " a ", seed: "3", batches: "1 000", hidden: "64" })).toEqual({
+    expect(
+      specOf({ preset: "demo", base: " x ", name: " a ", seed: "3", batches: "1 000", hidden: "64" }),
+    ).toEqual({
       preset: "demo",
+      base: "x",
       name: "a",
       seed: 3,
       training: { batches: 1000 },

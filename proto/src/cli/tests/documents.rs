@@ -21,10 +21,13 @@ fn the_command_line_is_consistent() {
 }
 
 #[test]
-fn a_submission_needs_exactly_one_of_file_and_preset() {
+fn a_submission_needs_a_file_or_a_preset_or_a_base() {
     let parse = |words: &[&str]| Arguments::try_parse_from(["motif", "submit"].iter().chain(words));
     assert!(parse(&[]).is_err());
     assert!(parse(&["spec.toml", "--preset", "demo"]).is_err());
+    assert!(parse(&["--base", "latest", "--set", "kind=evaluate"]).is_ok());
+    assert!(parse(&["spec.toml", "--base", "a1b2c3", "--base-checkpoint", "last"]).is_ok());
+    assert!(parse(&["--preset", "demo", "--base-checkpoint", "last"]).is_err());
     let given = parse(&["--preset", "demo", "--set", "network.hidden=8", "--seed", "3"]).unwrap();
     assert!(matches!(given.command, Command::Submit(_)));
 }
@@ -119,6 +122,37 @@ fn files_that_are_no_specs_are_refused_with_their_name_and_the_reason() {
             .to_string()
             .contains("longer than")
     );
+}
+
+#[test]
+fn a_configuration_file_of_regions_is_put_in_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = folder.path().join("spec.toml");
+    std::fs::write(
+        &spec,
+        "[network]\nactivation = \"relu\"\nregions_file = \"areas.json\"\n",
+    )
+    .unwrap();
+    let regions = folder.path().join("areas.json");
+    std::fs::write(
+        &regions,
+        r#"{"recurrent_regions": [{"name": "m1", "num_units": 8}]}"#,
+    )
+    .unwrap();
+    let refused = spec_file::read(&spec).unwrap_err().to_string();
+    assert!(
+        refused.contains("areas.json") && refused.contains("input_regions"),
+        "{refused}"
+    );
+    std::fs::write(
+        &regions,
+        r#"{"recurrent_regions": [{"name": "m1", "num_units": 8}], "input_regions": [{"num_units": 28}]}"#,
+    )
+    .unwrap();
+    let document = spec_file::read(&spec).unwrap();
+    assert_eq!(document["network"]["activation"], "relu");
+    assert_eq!(document["network"]["regions"]["recurrent"][0]["units"], 8);
+    assert!(document["network"].get("regions_file").is_none());
 }
 
 #[test]

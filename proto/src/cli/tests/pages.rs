@@ -44,9 +44,9 @@ fn the_table_of_runs_is_aligned_and_plain_in_a_pipe() {
     assert_eq!(
         table,
         "\
-RUN       NAME             STATE    BATCHES         LOSS     BEST VALIDATION  WORKER  SUBMITTED
-beef0001  demo             running  500/2000 (25%)  0.04321  0.03100          lab-1   3 min ago
-beef0002  rnn256-softplus  queued   0/2000 (0%)     -        -                -       3 min ago"
+RUN       NAME             KIND   STATE    BATCHES         LOSS     BEST VALIDATION  WORKER  SUBMITTED
+beef0001  demo             train  running  500/2000 (25%)  0.04321  0.03100          lab-1   3 min ago
+beef0002  rnn256-softplus  train  queued   0/2000 (0%)     -        -                -       3 min ago"
     );
 }
 

@@ -8,11 +8,12 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
 
+use crate::artifact::{Artifact, ArtifactList};
 use crate::cli::CliError;
-use crate::cli::pull::{fetch, file_name};
+use crate::cli::pull::{fetch, fetch_artifacts, file_name};
 use crate::client::Client;
 use crate::client::stub::{answer, noon, problem, run, serve};
-use crate::id::{AttemptId, CheckpointId, RunId};
+use crate::id::{ArtifactId, AttemptId, CheckpointId, RunId};
 use crate::run::{Checkpoint, CheckpointKind, CheckpointList, RunState};
 
 const CONTENT: &str = "abc";
@@ -158,6 +159,48 @@ async fn a_checkpoint_that_was_replaced_meanwhile_is_followed() {
         .await
         .unwrap();
     assert_eq!(std::fs::read_to_string(path).unwrap(), CONTENT);
+}
+
+/// A coordinator with one artifact of that name.
+async fn keeper(name: &'static str) -> Client {
+    let artifact = Artifact {
+        id: ArtifactId::new(),
+        run: run("beef0001", RunState::Succeeded).id,
+        attempt: AttemptId::new(),
+        name: name.to_owned(),
+        sha256: SHA256.to_owned(),
+        size_bytes: 3,
+        created_at: noon(),
+    };
+    let list = ArtifactList {
+        artifacts: vec![artifact],
+    };
+    let routes = Router::new()
+        .route("/runs/{id}/artifacts", get(move || async move { Json(list) }))
+        .route("/artifacts/{id}/content", get(|| async { CONTENT }));
+    serve(routes).await
+}
+
+#[tokio::test]
+async fn artifacts_arrive_under_the_run_s_name_and_their_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = run("beef0001", RunState::Succeeded);
+    let pulled = fetch_artifacts(&keeper("evaluation.json").await, &run, directory.path())
+        .await
+        .unwrap();
+    assert_eq!(pulled.len(), 1);
+    let path = directory.path().join("demo-beef0001-evaluation.json");
+    assert_eq!(pulled[0].path, path);
+    assert_eq!(std::fs::read_to_string(path).unwrap(), CONTENT);
+}
+
+#[tokio::test]
+async fn an_artifact_whose_name_leads_elsewhere_is_not_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = run("beef0001", RunState::Succeeded);
+    let refused = fetch_artifacts(&keeper("../evaluation.json").await, &run, directory.path()).await;
+    assert!(matches!(refused, Err(CliError::Failed(_))), "{refused:?}");
+    assert_eq!(entries(directory.path()), 0);
 }
 
 #[test]

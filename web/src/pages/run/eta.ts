@@ -11,7 +11,7 @@ const FEWEST_BATCHES = 5;
  * reports has to do.
  */
 export function secondsLeft(run: RunDetail, now: number): number | null {
-  if (run.state !== "running") return null;
+  if (run.state !== "running" || run.progress.batches_total === 0) return null;
   const { batches_done: done, batches_total: total, batches_per_second: speed } = run.progress;
   const left = Math.max(0, total - done);
   const attempt = run.attempt_history.at(-1);

@@ -3,7 +3,7 @@ import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { api, messageOf } from "../../api/client";
 import { measured } from "../../api/measured";
-import type { RunDetail, StepValue } from "../../api/types";
+import type { BaseCheckpoint, RunDetail, StepValue } from "../../api/types";
 import { useNow } from "../../clock";
 import {
   formatAge,
@@ -46,7 +46,9 @@ export function RunHeader({ run, stream, onChanged }: RunHeaderProps) {
         {!isOver(run) && <CancelButton run={run} onCancelled={onChanged} />}
       </div>
       <p class="run-sub">
+        <span class="kind">{run.kind}</span>
         {run.preset && run.preset !== run.name && <span>{run.preset}</span>}
+        {run.base && <Base base={run.base} />}
         <span>seed {run.seed}</span>
         <span title={formatInstant(run.created_at)}>submitted {formatAge(run.created_at, now)}</span>
         {run.worker && <span>on {run.worker}</span>}
@@ -61,40 +63,61 @@ export function RunHeader({ run, stream, onChanged }: RunHeaderProps) {
           <strong>{FAILURES[run.failure.class] ?? run.failure.class}.</strong> {run.failure.message}
         </ErrorNotice>
       )}
-      <dl class="tiles">
-        <Tile
-          name="Progress"
-          wide
-          note={`${formatCount(run.progress.batches_done)} of ${formatCount(run.progress.batches_total)} batches`}
-        >
-          <ProgressBar progress={run.progress} state={run.state} />
-        </Tile>
-        <Tile name="Best validation" note={atBatch(run.best_validation)}>
-          <Metres point={run.best_validation} />
-        </Tile>
-        <Tile name="Newest validation" note={atBatch(run.last_validation)}>
-          <Metres point={run.last_validation} />
-        </Tile>
-        <Tile name="Training loss" note={atBatch(run.last_loss)}>
-          {formatValue(run.last_loss ? measured(run.last_loss.value) : null)}
-        </Tile>
-        <Tile name="Batches per second" note={run.state === "running" ? "evaluations left out" : ""}>
-          {formatSpeed(run.progress.batches_per_second)}
-        </Tile>
+      <dl class="tiles" data-kind={run.kind}>
+        {run.kind === "evaluate" ? (
+          <Tile name="Position error" note="mean over all conditions">
+            <Metres point={run.last_validation} />
+          </Tile>
+        ) : (
+          <TrainingTiles run={run} />
+        )}
         {isOver(run) ? (
           <Tile name="Took" note={run.finished_at ? `ended ${formatAge(run.finished_at, now)}` : ""}>
             {formatDuration(secondsBetween(run.started_at, run.finished_at))}
           </Tile>
         ) : (
-          <Tile
-            name="Time left"
-            note={run.state === "queued" ? "waits for a worker" : "at this attempt's pace"}
-          >
+          <Tile name="Time left" note={paceNote(run)}>
             {formatDuration(secondsLeft(run, now))}
           </Tile>
         )}
       </dl>
     </header>
+  );
+}
+
+function TrainingTiles({ run }: { run: RunDetail }) {
+  return (
+    <>
+      <Tile
+        name="Progress"
+        wide
+        note={`${formatCount(run.progress.batches_done)} of ${formatCount(run.progress.batches_total)} batches`}
+      >
+        <ProgressBar progress={run.progress} state={run.state} />
+      </Tile>
+      <Tile name="Best validation" note={atBatch(run.best_validation)}>
+        <Metres point={run.best_validation} />
+      </Tile>
+      <Tile name="Newest validation" note={atBatch(run.last_validation)}>
+        <Metres point={run.last_validation} />
+      </Tile>
+      <Tile name="Training loss" note={atBatch(run.last_loss)}>
+        {formatValue(run.last_loss ? measured(run.last_loss.value) : null)}
+      </Tile>
+      <Tile name="Batches per second" note={run.state === "running" ? "evaluations left out" : ""}>
+        {formatSpeed(run.progress.batches_per_second)}
+      </Tile>
+    </>
+  );
+}
+
+/** What the run starts from. */
+function Base({ base }: { base: BaseCheckpoint }) {
+  return (
+    <span>
+      from <a href={`/runs/${base.run}`}>{base.run_name}</a>, {base.kind} after {formatCount(base.next_batch)}{" "}
+      batches
+    </span>
   );
 }
 
@@ -123,6 +146,11 @@ function Metres({ point }: { point: StepValue | null | undefined }) {
       <span class="unit"> m</span>
     </>
   );
+}
+
+function paceNote(run: RunDetail): string {
+  if (run.state === "queued") return "waits for a worker";
+  return run.kind === "evaluate" ? "" : "at this attempt's pace";
 }
 
 function atBatch(point: StepValue | null | undefined): string {

@@ -4,12 +4,14 @@ import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import type { StepRange } from "../../charts/curve";
 import { Icon } from "../../parts/icon";
 import { ErrorNotice } from "../../parts/notice";
+import { Artifacts } from "./artifacts";
 import { Attempts } from "./attempts";
 import { Checkpoints } from "./checkpoints";
 import { CurvePanels } from "./curves";
 import { RunHeader } from "./header";
+import { EvaluationCard } from "./heat-table";
 import { Spec } from "./spec";
-import { useRun } from "./use-run";
+import { isOver, useRun } from "./use-run";
 
 const FEWEST_POINTS = 400;
 const MOST_POINTS = 2_000;
@@ -50,16 +52,22 @@ function RunView({ id }: { id: string }) {
       </div>
     );
   }
+  const trains = run.detail.kind !== "evaluate";
   return (
     <div class="page">
       <Back />
       <RunHeader run={run.detail} stream={run.stream} onChanged={run.reload} />
       {run.error !== null && <ErrorNotice onRetry={run.reload}>{run.error}</ErrorNotice>}
-      <div ref={charts}>
-        <CurvePanels run={run.detail} curves={run.curves} range={range} onRange={setRange} />
-      </div>
+      {trains ? (
+        <div ref={charts}>
+          <CurvePanels run={run.detail} curves={run.curves} range={range} onRange={setRange} />
+        </div>
+      ) : (
+        <EvaluationCard artifacts={run.artifacts} ended={isOver(run.detail)} />
+      )}
       <div class="columns">
-        <Checkpoints checkpoints={run.checkpoints} />
+        {trains && <Checkpoints checkpoints={run.checkpoints} />}
+        {(!trains || run.artifacts.length > 0) && <Artifacts artifacts={run.artifacts} />}
         <Attempts attempts={run.detail.attempt_history} />
       </div>
       <Spec run={run.detail} />

@@ -7,7 +7,7 @@
  */
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { api, type ApiError, isAbort, messageOf } from "../../api/client";
-import type { Checkpoint, RunDetail, RunSummary } from "../../api/types";
+import type { Artifact, Checkpoint, RunDetail, RunSummary } from "../../api/types";
 import {
   appendPoints,
   type Curves,
@@ -29,6 +29,7 @@ export interface RunState {
   detail: RunDetail | null;
   curves: Curves | null;
   checkpoints: readonly Checkpoint[];
+  artifacts: readonly Artifact[];
   error: string | null;
   notFound: boolean;
   stream: StreamState;
@@ -42,6 +43,7 @@ export function useRun(id: string, range: StepRange | null, points: () => number
   const [detail, setDetail] = useState<RunDetail | null>(null);
   const [curves, setCurves] = useState<Curves | null>(null);
   const [checkpoints, setCheckpoints] = useState<readonly Checkpoint[]>([]);
+  const [artifacts, setArtifacts] = useState<readonly Artifact[]>([]);
   const [error, setError] = useState<string | null>(null);
   const [notFound, setNotFound] = useState(false);
   const [stream, setStream] = useState<StreamState>("connecting");
@@ -107,6 +109,9 @@ export function useRun(id: string, range: StepRange | null, points: () => number
       onCheckpoint: (checkpoint) => {
         setCheckpoints((old) => withCheckpoint(old, checkpoint));
       },
+      onArtifact: (artifact) => {
+        setArtifacts((old) => withArtifact(old, artifact));
+      },
     });
     return () => {
       clearTimeout(loadAnyway);
@@ -114,15 +119,17 @@ export function useRun(id: string, range: StepRange | null, points: () => number
     };
   }, [id, over, reload, changeCurves, refetchDetail, refetchCurvesSoon]);
 
-  // The run and its checkpoints; once more when its state changes, for attempts change with it.
+  // The run, its checkpoints and its files; once more when its state changes, for attempts change with it.
   const phase = detail === null ? "" : `${detail.state} ${detail.attempts}`;
   useEffect(() => {
     if (round === 0) return;
     const controller = new AbortController();
-    Promise.all([api.run(id, controller.signal), api.checkpoints(id, controller.signal)])
-      .then(([run, list]) => {
+    const { signal } = controller;
+    Promise.all([api.run(id, signal), api.checkpoints(id, signal), api.artifacts(id, signal)])
+      .then(([run, stored, made]) => {
         setDetail(run);
-        setCheckpoints(list.checkpoints);
+        setCheckpoints(stored.checkpoints);
+        setArtifacts(made.artifacts);
         setError(null);
         setNotFound(false);
       })
@@ -168,7 +175,7 @@ export function useRun(id: string, range: StepRange | null, points: () => number
     if (tooLong) refetchCurvesSoon();
   }, [tooLong, refetchCurvesSoon]);
 
-  return { detail, curves, checkpoints, error, notFound, stream, reload };
+  return { detail, curves, checkpoints, artifacts, error, notFound, stream, reload };
 }
 
 /** Whether the run can change no more. */
@@ -184,4 +191,10 @@ function isNotFound(reason: unknown): boolean {
 /** A new checkpoint takes the place of the one of its kind. */
 export function withCheckpoint(old: readonly Checkpoint[], added: Checkpoint): Checkpoint[] {
   return [added, ...old.filter((checkpoint) => checkpoint.kind !== added.kind && checkpoint.id !== added.id)];
+}
+
+/** A new artifact takes the place of the one of its name. */
+export function withArtifact(old: readonly Artifact[], added: Artifact): Artifact[] {
+  const others = old.filter((artifact) => artifact.name !== added.name);
+  return [...others, added].sort((a, b) => (a.name < b.name ? -1 : 1));
 }

@@ -51,6 +51,7 @@ function RunRow({ run, now }: { run: RunSummary; now: number }) {
           {run.name}
         </a>
         <span class="run-sub">
+          <span class="kind">{run.kind}</span>
           {run.preset && run.preset !== run.name && <span>{run.preset}</span>}
           <span>seed {run.seed}</span>
           {run.attempts > 1 && <span>attempt {run.attempts}</span>}
