@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use motif_worker::commands::{bench, export, golden, import, run, train, verify};
+use motif_worker::commands::{bench, export, golden, import, run, stitch, train, verify};
 
 /// Trains networks that control a muscle-driven arm.
 #[derive(Parser)]
@@ -20,6 +20,7 @@ enum Command {
     Verify(verify::Arguments),
     Import(import::Arguments),
     Export(export::Arguments),
+    Stitch(stitch::Arguments),
     Golden(golden::Arguments),
     #[command(subcommand)]
     Bench(bench::Command),
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
+        Command::Stitch(arguments) => stitch::run(&arguments),
         Command::Golden(arguments) => golden::run(&arguments),
         Command::Bench(bench::Command::Train(arguments)) => bench::train(&arguments),
     };
