@@ -191,21 +191,29 @@ impl Checkpoint {
     /// # Errors
     /// When the file cannot be read, is too large or is not a checkpoint.
     pub fn read_from(path: &Path) -> Result<Self, CheckpointError> {
-        let failed = |source| CheckpointError::Read {
-            path: path.to_owned(),
-            source,
-        };
-        let file = File::open(path).map_err(failed)?;
-        let mut bytes = Vec::new();
-        let read = file
-            .take(MAX_FILE_BYTES + 1)
-            .read_to_end(&mut bytes)
-            .map_err(failed)? as u64;
-        if read > MAX_FILE_BYTES {
-            return Err(CheckpointError::TooLarge { bytes: read });
-        }
-        Self::from_bytes(&bytes)
+        Self::from_bytes(&read_bounded(path)?)
     }
+}
+
+/// A file's bytes, if there are not more than any network needs.
+///
+/// # Errors
+/// [`CheckpointError::Read`] and [`CheckpointError::TooLarge`].
+pub fn read_bounded(path: &Path) -> Result<Vec<u8>, CheckpointError> {
+    let failed = |source| CheckpointError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let file = File::open(path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    let read = file
+        .take(MAX_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)? as u64;
+    if read > MAX_FILE_BYTES {
+        return Err(CheckpointError::TooLarge { bytes: read });
+    }
+    Ok(bytes)
 }
 
 fn read_stored_state(stored: &str) -> Result<StoredState, CheckpointError> {
@@ -250,7 +258,7 @@ fn take_moment_tensors(state: &mut TensorTable) -> TensorTable {
     moments
 }
 
-fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -6,14 +6,17 @@
 mod common;
 
 use common::{rolled_out, short_episode, steps, three_regions, train};
+use motif_motor::checkpoint::Checkpoint;
+use motif_motor::config::TrainingConfig;
 use motif_motor::device::{Numerics, Precision};
 use motif_motor::error::Error;
 use motif_motor::host_tensor::HostTensor;
 use motif_motor::policy::{
-    Activation, Feedback, GruConfig, InputBlocks, InputLayout, LeakyConfig, LeakyPolicy, NetworkConfig,
-    Policy, SideBySide, StitchError,
+    Activation, Feedback, GruConfig, InputBlocks, InputLayout, LeakyConfig, LeakyPolicy, Member,
+    NetworkConfig, Policy, SideBySide, SideBySideFile, StitchError,
 };
 use motif_motor::tasks::Task;
+use motif_motor::training::Trainer;
 use tch::{Kind, Tensor};
 
 const KINDS: [(&str, &str, &str); 2] = [
@@ -260,6 +263,58 @@ fn the_state_of_networks_side_by_side_holds_the_output_and_comes_back() {
 }
 
 #[test]
+fn a_file_of_networks_side_by_side_says_what_they_were() {
+    let checkpoint = |seed, network| {
+        let config = TrainingConfig {
+            network,
+            seed,
+            ..TrainingConfig::default()
+        };
+        Trainer::new(config, numerics()).expect("valid").checkpoint()
+    };
+    let member = |name: &str| Member {
+        name: name.to_owned(),
+        sha256: "ab".repeat(32),
+        hidden: 0,
+        batches: 0,
+    };
+    let leaky = |hidden| NetworkConfig::leaky(hidden, Activation::Softplus);
+    let checkpoints = vec![
+        (member("a"), checkpoint(1, leaky(4))),
+        (member("b"), checkpoint(2, leaky(7))),
+    ];
+    let file =
+        SideBySideFile::stitch(checkpoints, InputBlocks::Fresh { seed: 3 }, numerics()).expect("alike");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("both.safetensors");
+    file.write_to(&path).expect("written");
+    let again = SideBySideFile::read_from(&path, numerics()).expect("read");
+    assert_eq!(again.network.state(), file.network.state());
+    assert_eq!(again.input_blocks, InputBlocks::Fresh { seed: 3 });
+    let members: Vec<(&str, usize)> = again
+        .members
+        .iter()
+        .map(|m| (m.name.as_str(), m.hidden))
+        .collect();
+    assert_eq!(members, [("a", 4), ("b", 7)]);
+
+    let gated = vec![
+        (member("a"), checkpoint(1, leaky(4))),
+        (member("g"), checkpoint(1, NetworkConfig::gru(4))),
+    ];
+    assert!(matches!(
+        SideBySideFile::stitch(gated, InputBlocks::Copied, numerics()),
+        Err(StitchError::NotPlain { member: 1 })
+    ));
+    let bytes = std::fs::read(&path).expect("read");
+    assert!(SideBySideFile::from_bytes(&bytes[..bytes.len() - 1], numerics()).is_err());
+    assert!(
+        Checkpoint::from_bytes(&bytes).is_err(),
+        "it is no checkpoint to train on from"
+    );
+}
+
+#[test]
 fn networks_that_do_not_go_together_are_refused_with_the_reason() {
     let plain = LeakyPolicy::new(
         LeakyConfig {
@@ -285,7 +340,7 @@ fn networks_that_do_not_go_together_are_refused_with_the_reason() {
         "network 1 has another `time_constant_ms` than the first one"
     );
     let several = LeakyPolicy::new(three_regions(), 1, numerics());
-    assert!(stitch(&[&several]).contains("network 0 has several regions"));
+    assert!(stitch(&[&several]).contains("network 0 is gated or has several regions"));
     assert!(matches!(
         SideBySide::stitch(&[], InputBlocks::Copied),
         Err(StitchError::NoMembers)

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
+use motif_motor::checkpoint::read_bounded;
 use serde_json::json;
 
 use crate::pth;
@@ -31,7 +32,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let path = &arguments.file;
     let cannot = || format!("cannot import {}", path.display());
-    let bytes = std::fs::read(path).with_context(cannot)?;
+    let bytes = read_bounded(path).with_context(cannot)?;
     let hints = arguments
         .activation
         .as_ref()

@@ -5,5 +5,6 @@ pub mod export;
 pub mod golden;
 pub mod import;
 pub mod run;
+pub mod stitch;
 pub mod train;
 pub mod verify;

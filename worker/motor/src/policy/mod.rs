@@ -18,6 +18,7 @@ mod network;
 mod parameters;
 mod regions;
 mod side_by_side;
+mod side_by_side_file;
 mod transfer;
 mod units;
 
@@ -35,6 +36,7 @@ pub use self::parameters::Group;
 pub(crate) use self::parameters::checked;
 pub use self::regions::{Connection, InputRegion, RecurrentRegion, RegionsConfig, Sign};
 pub use self::side_by_side::{InputBlocks, SideBySide, SideBySideSequence, StitchError};
+pub use self::side_by_side_file::{Member, SideBySideFile};
 pub use self::units::RunningUnits;
 use crate::checkpoint::CheckpointError;
 use crate::device::Numerics;

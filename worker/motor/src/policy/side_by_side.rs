@@ -1,5 +1,6 @@
 //! Networks that were trained apart, put side by side as one that does all their tasks without their touching.
 
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::leaky::{OUTPUT_BIAS, OUTPUT_WEIGHT, readout_slots};
@@ -24,7 +25,8 @@ pub struct SideBySide {
 }
 
 /// Where the input blocks of a [`SideBySide`] come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum InputBlocks {
     /// From the members.
     Copied,
@@ -38,7 +40,7 @@ pub enum StitchError {
     #[error("there is no network to begin with")]
     NoMembers,
     #[error(
-        "network {member} has several regions or new rule inputs: only plain ones can be put side by side"
+        "network {member} is gated or has several regions or new rule inputs: only plain ones can stand side by side"
     )]
     NotPlain { member: usize },
     #[error("network {member} has another `{field}` than the first one")]
