@@ -24,7 +24,7 @@ impl ExperimentSpec {
                         format!("; this preset is made for what `{base}` trains")
                     });
                     let detail = format!(
-                        "{kind} starts from a trained network: `base` names its run or its checkpoint{hint}"
+                        "`{kind}` starts from a trained network: `base` names its run or its checkpoint{hint}"
                     );
                     table.missing("base", detail);
                 } else if teacher {
