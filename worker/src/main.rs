@@ -17,10 +17,10 @@ struct Arguments {
 enum Command {
     Run(run::Arguments),
     Train(train::Arguments),
+    Stitch(stitch::Arguments),
     Verify(verify::Arguments),
     Import(import::Arguments),
     Export(export::Arguments),
-    Stitch(stitch::Arguments),
     Golden(golden::Arguments),
     #[command(subcommand)]
     Bench(bench::Command),
@@ -30,10 +30,10 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Run(arguments) => run::run(arguments),
         Command::Train(arguments) => train::run(&arguments),
+        Command::Stitch(arguments) => stitch::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
-        Command::Stitch(arguments) => stitch::run(&arguments),
         Command::Golden(arguments) => golden::run(&arguments),
         Command::Bench(bench::Command::Train(arguments)) => bench::train(&arguments),
     };
