@@ -44,7 +44,11 @@ pub const MAX_SERIES_PER_BATCH: usize = 256;
 /// Most points in one batch of metrics, over all its series.
 pub const MAX_POINTS_PER_BATCH: usize = 50_000;
 
-/// A measured value. JSON has no NaN and no infinities, so these travel as the strings `NaN`, `Infinity`
+/// The media type of a [`MetricsBatch`] in the compact form that workers send: postcard, a binary format whose
+/// fields come in the order of the schema, with integers in variable length.
+pub const POSTCARD: &str = "application/x-postcard";
+
+/// A measured value. JSON has no NaN and no infinities, so there these travel as the strings `NaN`, `Infinity`
 /// and `-Infinity`.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Measured(pub f64);
@@ -77,6 +81,7 @@ impl utoipa::ToSchema for Measured {}
 impl Serialize for Measured {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
+            value if !serializer.is_human_readable() => serializer.serialize_f64(value),
             value if value.is_finite() => serializer.serialize_f64(value),
             value if value.is_nan() => serializer.serialize_str("NaN"),
             value if value > 0.0 => serializer.serialize_str("Infinity"),
@@ -120,7 +125,11 @@ impl<'de> Deserialize<'de> for Measured {
             }
         }
 
-        deserializer.deserialize_any(Visitor)
+        if deserializer.is_human_readable() {
+            deserializer.deserialize_any(Visitor)
+        } else {
+            deserializer.deserialize_f64(Visitor)
+        }
     }
 }
 
@@ -171,11 +180,20 @@ pub struct RunMetrics {
     pub series: Vec<Curve>,
 }
 
+/// Answer of `GET /metrics`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct MetricsOfRuns {
+    /// One entry per run, in the order asked.
+    pub runs: Vec<RunMetrics>,
+}
+
 /// One series over the steps asked for, reduced to the number of points asked for.
 ///
-/// Where `reduced` is set, every entry stands for a bucket of neighbouring points: `steps` holds the first
-/// step of the bucket, `values` its mean, `min` and `max` its extremes, so that no spike gets lost. Else
-/// the points are as they were measured and `min` and `max` are absent.
+/// Where `reduced` is set, every entry stands for neighbouring points: `steps` holds the first step, `values` the
+/// mean, `min` and `max` the extremes, so that no spike gets lost. Values that are not a number are left out of
+/// the three, which are NaN only where all are; `nan` counts them. Else the points are as they were measured, and
+/// `min`, `max` and `nan` are absent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Curve {
@@ -191,6 +209,9 @@ pub struct Curve {
     /// Greatest value of each bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<Vec<Measured>>,
+    /// How many values of each bucket are not a number; absent where none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nan: Option<Vec<u64>>,
     /// Whether entries stand for buckets.
     pub reduced: bool,
     /// How many measured points lie in the range asked for.

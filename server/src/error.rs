@@ -45,6 +45,14 @@ pub enum Error {
     /// A batch of metrics that cannot be stored.
     #[error("{0}")]
     InvalidMetrics(String),
+    /// More curves than one answer can have.
+    #[error("{curves} curves of up to {points} points are more than one answer can have; ask for fewer")]
+    TooManyCurves {
+        /// How many there are.
+        curves: usize,
+        /// Points of each.
+        points: usize,
+    },
     /// A run that ended otherwise cannot be cancelled.
     #[error("run {run} has already {state}")]
     RunEnded {

@@ -110,6 +110,7 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(runs::show))
         .routes(routes!(runs::cancel))
         .routes(routes!(metrics::curves))
+        .routes(routes!(metrics::curves_of_runs))
         .routes(routes!(checkpoints::list))
         .routes(routes!(artifacts::list))
         .routes(routes!(presets::list))

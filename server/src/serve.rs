@@ -198,6 +198,7 @@ pub fn start_tasks(state: &AppState, pool: &PgPool) -> JoinSet<()> {
         state.leases.length,
         stop.clone(),
     ));
+    tasks.spawn(tasks::settling::run(state.store.clone(), stop.clone()));
     tasks.spawn(tasks::retention::run(
         state.store.clone(),
         state.artifacts.clone(),

@@ -6,6 +6,7 @@
 //! Results go to the standard output, progress and errors to the standard error. The exit code is 0 for success,
 //! 1 for an error and for a watched run that did not succeed, 2 for a wrong command line, 130 after Ctrl-C.
 
+mod bench;
 mod cancel;
 mod config;
 mod download;
@@ -13,10 +14,12 @@ mod list;
 mod metrics;
 mod output;
 mod presets;
+mod pretend;
 mod problem;
 mod pull;
 mod run_ref;
 mod show;
+mod simulate;
 mod spec_file;
 mod submit;
 #[cfg(test)]
@@ -79,6 +82,10 @@ enum Command {
     Pull(pull::Pull),
     /// List the workers
     Workers,
+    /// Measure what the coordinator can take; it should have no other work
+    Bench(bench::Bench),
+    /// Pretend to be many workers, for load tests; the coordinator should have no other work
+    Simulate(simulate::Simulate),
 }
 
 /// Why a command did not do what it was asked.
@@ -133,6 +140,8 @@ async fn run(arguments: Arguments) -> Result<ExitCode, CliError> {
     match arguments.command {
         Command::Submit(command) => return command.run(&client, &out).await,
         Command::Watch(command) => return command.run(&client, &out).await,
+        Command::Simulate(command) => return command.run(&client, &out).await,
+        Command::Bench(command) => command.run(&client, &out).await?,
         Command::Presets => presets::run(&client, &out).await?,
         Command::List(command) => command.run(&client, &out).await?,
         Command::Show(command) => command.run(&client, &out).await?,

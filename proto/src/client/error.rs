@@ -48,6 +48,9 @@ pub enum ClientError {
         /// What was not as it should be.
         reason: String,
     },
+    /// What was to be sent cannot be written down.
+    #[error("cannot be sent: {0}")]
+    Unsendable(String),
     /// A file that was to be sent cannot be read.
     #[error("cannot read {}: {source}", .path.display())]
     File {
@@ -67,7 +70,9 @@ impl ClientError {
             Self::Problem { status, .. } | Self::UnexpectedAnswer { status, .. } => {
                 matches!(status, 408 | 425 | 429 | 500..=599)
             }
-            Self::InvalidServer { .. } | Self::InvalidToken | Self::File { .. } => false,
+            Self::InvalidServer { .. } | Self::InvalidToken | Self::Unsendable(_) | Self::File { .. } => {
+                false
+            }
         }
     }
 
@@ -80,6 +85,7 @@ impl ClientError {
             | Self::InvalidToken
             | Self::Unreachable { .. }
             | Self::UnexpectedAnswer { .. }
+            | Self::Unsendable(_)
             | Self::File { .. } => None,
         }
     }

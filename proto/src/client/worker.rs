@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio_util::io::ReaderStream;
 
 use super::{Client, ClientError};
-use crate::metrics::{MetricsAccepted, MetricsBatch};
+use crate::metrics::{MetricsAccepted, MetricsBatch, POSTCARD};
 use crate::worker::{
     Claim, ClaimRequest, FinishAttempt, Heartbeat, HeartbeatAnswer, RegisterWorker, UploadArtifact,
     UploadCheckpoint, WorkerRegistered,
@@ -62,7 +62,9 @@ impl Client {
     /// # Errors
     /// Problems with the codes `stale_lease` and `sequence_gap`.
     pub async fn send_metrics(&self, batch: &MetricsBatch) -> Result<MetricsAccepted, ClientError> {
-        self.post(&["worker", "metrics"], batch).await
+        let body = postcard::to_stdvec(batch).map_err(|error| ClientError::Unsendable(error.to_string()))?;
+        let request = self.request(Method::POST, &["worker", "metrics"]);
+        self.json(request.header(CONTENT_TYPE, POSTCARD).body(body)).await
     }
 
     /// Sends a checkpoint from a file, without holding it in memory. Safe to repeat.

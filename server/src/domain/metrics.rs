@@ -1,8 +1,12 @@
-//! Checks a batch of metrics before anything of it is stored.
+//! Checks a batch of metrics before anything of it is stored, and takes out what a list shows of a run.
 
 use std::collections::HashSet;
 
-use motif_proto::metrics::{MAX_POINTS_PER_BATCH, MAX_SERIES_NAME, MAX_SERIES_PER_BATCH, MetricsBatch};
+use motif_proto::metrics::{
+    MAX_POINTS_PER_BATCH, MAX_SERIES_NAME, MAX_SERIES_PER_BATCH, MetricsBatch, series,
+};
+
+use super::chunk::Point;
 
 /// Greatest step: what a signed 64-bit column and every JSON reader can hold.
 pub const MAX_STEP: u64 = (1 << 53) - 1;
@@ -51,6 +55,33 @@ pub fn check(batch: &MetricsBatch) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What a run's row says of its curves.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Newest {
+    /// The newest loss.
+    pub loss: Option<Point>,
+    /// The newest evaluation.
+    pub validation: Option<Point>,
+    /// The best evaluation, of those that are finite.
+    pub best: Option<Point>,
+    /// The newest speed of training.
+    pub batches_per_second: Option<f64>,
+}
+
+impl Newest {
+    /// Takes it out of the points of the series named.
+    pub fn of(points: impl Fn(&str) -> Vec<Point>) -> Self {
+        let validations = points(series::VALIDATION_TOTAL);
+        let finite = validations.iter().filter(|(_, value)| value.is_finite());
+        Self {
+            loss: points(series::LOSS_TOTAL).last().copied(),
+            validation: validations.last().copied(),
+            best: finite.min_by(|(_, a), (_, b)| a.total_cmp(b)).copied(),
+            batches_per_second: points(series::BATCHES_PER_SECOND).last().map(|&(_, value)| value),
+        }
+    }
 }
 
 fn is_printable(name: &str) -> bool {

@@ -2,6 +2,9 @@
 
 pub mod chunk;
 pub mod curve;
+pub mod journal;
 pub mod lease;
 pub mod metrics;
+pub mod pack;
 pub mod retry;
+pub mod summary;

@@ -5,12 +5,16 @@ use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
+use motif_proto::metrics::POSTCARD;
 use serde::de::DeserializeOwned;
 
 use super::problem::ApiError;
 
 /// A body that is JSON of this type.
 pub struct Json<T>(pub T);
+
+/// A body of this type, given as JSON or as postcard.
+pub struct Packed<T>(pub T);
 
 /// A body as a JSON value, given as JSON or as TOML.
 pub struct Document(pub serde_json::Value);
@@ -36,6 +40,29 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
                 invalid_json(&error)
             }
         })
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Packed<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        match media_type(request.headers()) {
+            Some("application/json") => Json::from_request(request, state)
+                .await
+                .map(|Json(body)| Self(body)),
+            Some(POSTCARD) => {
+                let body = body(request, state).await?;
+                let (value, rest) = postcard::take_from_bytes(&body)
+                    .map_err(|error| ApiError::invalid_body(format!("The body does not fit: {error}")))?;
+                if !rest.is_empty() {
+                    let detail = format!("The body goes on for {} bytes after its end", rest.len());
+                    return Err(ApiError::invalid_body(detail));
+                }
+                Ok(Self(value))
+            }
+            _ => Err(unsupported("application/json or application/x-postcard")),
+        }
     }
 }
 

@@ -142,6 +142,7 @@ impl From<Error> for ApiError {
             Error::UnknownWorker(_) => (StatusCode::NOT_FOUND, "unknown_worker", "No such worker"),
             Error::StaleLease { .. } => (StatusCode::CONFLICT, "stale_lease", "Lease lost"),
             Error::SequenceGap { .. } => (StatusCode::CONFLICT, "sequence_gap", "Metrics are missing"),
+            Error::TooManyCurves { .. } => (StatusCode::BAD_REQUEST, "too_many_curves", "Too many curves"),
             Error::RunEnded { .. } => (StatusCode::CONFLICT, "run_ended", "The run has ended"),
             Error::InvalidMetrics(_) => (
                 StatusCode::UNPROCESSABLE_ENTITY,

@@ -48,7 +48,7 @@ impl Range {
 /// An event as it is stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
-enum Stored {
+pub(super) enum Stored {
     Metrics { ranges: Vec<Range> },
     Rewind { next_batch: u64 },
     Checkpoint(Box<Checkpoint>),
@@ -82,13 +82,9 @@ pub(super) async fn record_change(connection: &mut PgConnection, run: RunId) -> 
     record(connection, run, &Stored::Changed {}).await
 }
 
-/// Records that points were appended.
-pub(super) async fn record_metrics(
-    connection: &mut PgConnection,
-    run: RunId,
-    ranges: Vec<Range>,
-) -> Result<()> {
-    record(connection, run, &Stored::Metrics { ranges }).await
+/// What is stored of points that were appended; the journal's statement numbers it like [`record`].
+pub(super) const fn of_metrics(ranges: Vec<Range>) -> Json<Stored> {
+    Json(Stored::Metrics { ranges })
 }
 
 /// Records that points were dropped.

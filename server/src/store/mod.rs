@@ -2,7 +2,8 @@
 //!
 //! - [`experiments`], [`runs`]: what was asked for and how it stands
 //! - [`queue`]: the claim; [`attempts`]: leases, heartbeats and ends
-//! - [`series`] and `rewind`: curves; [`events`]: what streams tell
+//! - [`journal`], [`settle`] and `rewind`: curves as they are written; [`series`]: as they are read
+//! - [`events`]: what streams tell
 //! - [`checkpoints`], [`artifacts`], and `blobs`: what the artifact store holds; [`bases`]: what starts from it
 //! - [`workers`]: who works
 //!
@@ -16,10 +17,12 @@ mod blobs;
 pub mod checkpoints;
 pub mod events;
 pub mod experiments;
+pub mod journal;
 pub mod queue;
 mod rewind;
 pub mod runs;
 pub mod series;
+pub mod settle;
 pub mod workers;
 
 use serde::Deserialize;

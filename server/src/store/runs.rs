@@ -8,7 +8,7 @@ use motif_proto::spec::{ExperimentKind, ExperimentSpec};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
-use super::{Result, Store, bases, events, unsigned, word};
+use super::{Result, Store, bases, events, series, unsigned, word};
 use crate::error::Error;
 use crate::signals::Signal;
 
@@ -186,11 +186,7 @@ impl Store {
                 .bind(summary.experiment.0)
                 .fetch_one(&mut *connection)
                 .await?;
-        let series =
-            sqlx::query_scalar("select name from series where run_id = $1 and points > 0 order by name")
-                .bind(run.0)
-                .fetch_all(&mut *connection)
-                .await?;
+        let series = series::names(&mut connection, run).await?;
         let base = bases::of_experiment(&mut connection, summary.experiment).await?;
         let attempt_history = attempts_of(&mut connection, run).await?;
         Ok(RunDetail {

@@ -1,52 +1,27 @@
-//! Curves: appended in chunks, read reduced.
+//! Curves, read reduced: from the pyramid where it is fine enough, from the points at the ends of the range and
+//! where there are few, and from the journal.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use motif_proto::id::RunId;
-use motif_proto::metrics::{Curve, MetricsAccepted, MetricsBatch, RunMetrics, SeriesPoints, series};
-use motif_proto::worker::HeldLease;
+use motif_proto::metrics::{Curve, Measured, MetricsOfRuns, RunMetrics, SeriesPoints};
 use sqlx::{FromRow, PgConnection};
+use uuid::Uuid;
 
 use super::events::Range;
-use super::{Result, Store, attempts, events, signed, unsigned};
-use crate::domain::{chunk, curve, metrics};
+use super::journal::Journals;
+use super::{Result, Store, signed, unsigned};
+use crate::domain::chunk::{self, Point};
+use crate::domain::curve;
+use crate::domain::summary::{self, Bucket};
 use crate::error::Error;
-use crate::signals::Signal;
 
-/// A series and the chunk at its end.
-#[derive(FromRow)]
-struct TailRow {
-    id: i64,
-    name: String,
-    last_step: Option<i64>,
-    chunk_first_step: Option<i64>,
-    chunk_points: Option<i32>,
-}
+/// Most points of all curves of one answer.
+const MAX_POINTS: usize = 2_000_000;
+/// A transaction whose statements all see the same points.
+const SNAPSHOT: &str = "begin isolation level repeatable read read only";
 
-/// A chunk and the name of its series.
-#[derive(FromRow)]
-pub(super) struct ChunkRow {
-    pub(super) name: String,
-    pub(super) first_step: i64,
-    points: i32,
-    steps: Vec<u8>,
-    values: Vec<u8>,
-}
-
-impl ChunkRow {
-    pub(super) fn decode(&self) -> Result<Vec<(u64, f64)>> {
-        let points = self.points.unsigned_abs() as usize;
-        Ok(chunk::decode(
-            unsigned(self.first_step),
-            points,
-            &self.steps,
-            &self.values,
-        )?)
-    }
-}
-
-/// Which part of a run's curves is asked for.
+/// Which part of the curves is asked for.
 #[derive(Clone, Debug)]
 pub struct CurveQuery {
     /// Names of the series; none means all.
@@ -59,74 +34,140 @@ pub struct CurveQuery {
     pub points: usize,
 }
 
-impl Store {
-    /// Appends a batch of metrics to the curves of the attempt's run. Safe to repeat.
-    ///
-    /// # Errors
-    /// [`Error::InvalidMetrics`], [`Error::UnknownAttempt`], [`Error::StaleLease`], [`Error::SequenceGap`],
-    /// storage.
-    #[tracing::instrument(name = "ingest", level = "debug", skip_all, fields(attempt.id = %batch.attempt))]
-    pub async fn append_metrics(&self, batch: &MetricsBatch, lease: Duration) -> Result<MetricsAccepted> {
-        metrics::check(batch).map_err(Error::InvalidMetrics)?;
-        let mut tx = self.pool.begin().await?;
-        let held = HeldLease {
-            attempt: batch.attempt,
-            token: batch.token,
-        };
-        let locked = attempts::lock_live(&mut tx, held).await?;
-        attempts::require_sequence(&locked, batch.sequence)?;
-        if batch.sequence < locked.next_sequence {
-            tx.commit().await?;
-            return Ok(MetricsAccepted {
-                next_sequence: locked.next_sequence,
-            });
-        }
-        let given: Vec<&SeriesPoints> = batch
-            .series
-            .iter()
-            .filter(|series| !series.steps.is_empty())
-            .collect();
-        append(&mut tx, locked.run, &given).await?;
-        note_newest(&mut tx, locked.run, &given).await?;
-        let next_sequence = batch.sequence + 1;
-        attempts::advance(&mut tx, batch.attempt, next_sequence, lease).await?;
-        if !given.is_empty() {
-            let ranges = given.iter().filter_map(|series| Range::of(series)).collect();
-            events::record_metrics(&mut tx, locked.run, ranges).await?;
-        }
-        tx.commit().await?;
-        self.tell(Signal::Run(locked.run));
-        Ok(MetricsAccepted { next_sequence })
+impl CurveQuery {
+    fn wants(&self, name: &str) -> bool {
+        self.series
+            .as_ref()
+            .is_none_or(|series| series.iter().any(|wanted| wanted == name))
+    }
+}
+
+/// What is in chunks of a series, as far as it lies in the range asked for.
+#[derive(FromRow)]
+struct SettledRow {
+    run_id: Uuid,
+    id: i64,
+    name: String,
+    last_step: i64,
+    /// Numbers of the chunks in which the range begins and ends.
+    from_chunk: i64,
+    to_chunk: Option<i64>,
+}
+
+/// Steps of a series that are wanted from some level; none means the points themselves.
+#[derive(Clone, Copy)]
+struct Span {
+    /// Place of the curve in the answer.
+    curve: usize,
+    series: i64,
+    level: Option<u32>,
+    from: u64,
+    to: u64,
+}
+
+impl Span {
+    fn holds(&self, first: u64, last: u64) -> bool {
+        self.from <= first && last <= self.to
     }
 
+    /// The same steps or a part of them from the level below, if it has any.
+    fn below(self, from: u64, to: u64) -> Option<Self> {
+        let level = self.level.and_then(|level| level.checked_sub(1));
+        (from <= to).then_some(Self {
+            level,
+            from,
+            to,
+            ..self
+        })
+    }
+}
+
+/// One curve while it is put together.
+struct Part {
+    run: RunId,
+    name: String,
+    last_step: u64,
+    buckets: Vec<Bucket>,
+    /// Points that follow the chunks.
+    newest: Vec<Point>,
+}
+
+/// A row of the pyramid or a chunk, and the span that it is for.
+#[derive(FromRow)]
+struct PieceRow {
+    /// Counted from 1.
+    span: i64,
+    data: Vec<u8>,
+}
+
+impl PieceRow {
+    fn place(&self) -> usize {
+        usize::try_from(self.span - 1).unwrap_or(usize::MAX)
+    }
+}
+
+impl Store {
     /// The curves of a run, each reduced to the points asked for.
     ///
     /// # Errors
-    /// [`Error::UnknownRun`], storage.
-    #[tracing::instrument(name = "curves", level = "debug", skip_all, fields(run.id = %run))]
+    /// [`Error::UnknownRun`], [`Error::TooManyCurves`], storage.
     pub async fn curves(&self, run: RunId, query: &CurveQuery) -> Result<RunMetrics> {
-        let mut connection = self.pool.acquire().await?;
-        let known: bool = sqlx::query_scalar("select exists (select from runs where id = $1)")
-            .bind(run.0)
-            .fetch_one(&mut *connection)
+        let mut runs = self.curves_of(&[run], query).await?.runs;
+        runs.pop().ok_or(Error::UnknownRun(run))
+    }
+
+    /// The curves of several runs, in the order asked, each reduced to the points asked for.
+    ///
+    /// # Errors
+    /// [`Error::UnknownRun`], [`Error::TooManyCurves`], storage.
+    #[tracing::instrument(name = "curves", level = "debug", skip_all, fields(runs = runs.len()))]
+    pub async fn curves_of(&self, runs: &[RunId], query: &CurveQuery) -> Result<MetricsOfRuns> {
+        let ids: Vec<Uuid> = runs.iter().map(|run| run.0).collect();
+        let mut tx = self.pool.begin_with(SNAPSHOT).await?;
+        let known: Vec<Uuid> = sqlx::query_scalar("select id from runs where id = any($1)")
+            .bind(&ids)
+            .fetch_all(&mut *tx)
             .await?;
-        if !known {
-            return Err(Error::UnknownRun(run));
+        if let Some(&unknown) = runs.iter().find(|run| !known.contains(&run.0)) {
+            return Err(Error::UnknownRun(unknown));
         }
-        let series: Vec<(i64, String, Option<i64>)> = sqlx::query_as(
-            "select id, name, last_step from series
-             where run_id = $1 and ($2::text[] is null or name = any($2)) and points > 0 order by name",
-        )
-        .bind(run.0)
-        .bind(&query.series)
-        .fetch_all(&mut *connection)
-        .await?;
-        let mut curves = Vec::with_capacity(series.len());
-        for (id, name, last_step) in series {
-            let points = points_between(&mut connection, id, query.from, query.to).await?;
-            curves.push(reduce(name, points, query.points, last_step.map(unsigned)).await?);
+        let settled = settled(&mut tx, &ids, query).await?;
+        let journals = Journals::read(&mut tx, &ids, query.from, query.to).await?;
+
+        let mut parts: Vec<Part> = Vec::new();
+        let mut spans = Vec::new();
+        let mut most = 0;
+        for row in settled {
+            most += row.points_in_range().min(query.points);
+            spans.extend(row.span(parts.len(), query));
+            parts.push(Part {
+                run: RunId(row.run_id),
+                name: row.name,
+                last_step: unsigned(row.last_step),
+                buckets: Vec::new(),
+                newest: Vec::new(),
+            });
         }
-        Ok(RunMetrics { run, series: curves })
+        add_journals(&mut parts, &journals, query)?;
+        most += parts
+            .iter()
+            .map(|part| part.newest.len().min(query.points))
+            .sum::<usize>();
+        if most > MAX_POINTS {
+            return Err(Error::TooManyCurves {
+                curves: parts.len(),
+                points: query.points,
+            });
+        }
+        let spans = read_pyramid(&mut tx, spans, &mut parts).await?;
+        let chunks = read_chunks(&mut tx, &spans).await?;
+        tx.rollback().await?;
+
+        let (asked, query) = (runs.to_vec(), query.clone());
+        // Many points are decoded and reduced off the async threads.
+        tokio::task::spawn_blocking(move || assemble(&asked, parts, &spans, &chunks, &query))
+            .await
+            .map_err(|error| Error::Damaged(format!("curves could not be reduced: {error}")))?
     }
 
     /// The points of a run that lie in the ranges, as they are stored now.
@@ -134,285 +175,259 @@ impl Store {
     /// # Errors
     /// Storage.
     pub async fn points_in(&self, run: RunId, ranges: &[Range]) -> Result<Vec<SeriesPoints>> {
-        let rows: Vec<ChunkRow> = sqlx::query_as(
-            "select s.name, c.first_step, c.points, c.steps, c.values
-             from unnest($2::text[], $3::bigint[], $4::bigint[]) as r (name, first_step, last_step)
-             join series s on s.run_id = $1 and s.name = r.name
-             join series_chunks c
-               on c.series_id = s.id and c.first_step <= r.last_step and c.last_step >= r.first_step
-             order by s.name, c.first_step",
+        let Some(from) = ranges.iter().map(|range| range.first).min() else {
+            return Ok(Vec::new());
+        };
+        let to = ranges.iter().map(|range| range.last).max().unwrap_or(from);
+        let mut tx = self.pool.begin_with(SNAPSHOT).await?;
+        let ids: HashMap<String, i64> = sqlx::query_as(
+            "select name, id from series where run_id = $1 and name = any($2) and last_step >= $3",
         )
         .bind(run.0)
         .bind(ranges.iter().map(|range| range.name.as_str()).collect::<Vec<_>>())
-        .bind(ranges.iter().map(|range| signed(range.first)).collect::<Vec<_>>())
-        .bind(ranges.iter().map(|range| signed(range.last)).collect::<Vec<_>>())
-        .fetch_all(&self.pool)
-        .await?;
-        let mut series: Vec<SeriesPoints> = Vec::new();
-        for row in rows {
-            let Some(range) = ranges.iter().find(|range| range.name == row.name) else {
-                continue;
-            };
-            let points = row
-                .decode()?
-                .into_iter()
-                .filter(|(step, _)| range.contains(*step));
-            if series.last().is_none_or(|last| last.name != row.name) {
-                series.push(SeriesPoints {
-                    name: row.name.clone(),
-                    steps: Vec::new(),
-                    values: Vec::new(),
-                });
-            }
-            if let Some(last) = series.last_mut() {
-                for (step, value) in points {
-                    last.steps.push(step);
-                    last.values.push(motif_proto::metrics::Measured(value));
-                }
+        .bind(signed(from))
+        .fetch_all(&mut *tx)
+        .await?
+        .into_iter()
+        .collect();
+        let spans: Vec<Span> = (0..)
+            .zip(ranges)
+            .filter_map(|(curve, range)| {
+                Some(Span {
+                    curve,
+                    series: *ids.get(&range.name)?,
+                    level: None,
+                    from: range.first,
+                    to: range.last,
+                })
+            })
+            .collect();
+        let chunks = read_chunks(&mut tx, &spans).await?;
+        let journals = Journals::read(&mut tx, &[run.0], from, to).await?;
+        tx.rollback().await?;
+
+        let mut points: Vec<Vec<Point>> = vec![Vec::new(); ranges.len()];
+        for row in &chunks {
+            points[spans[row.place()].curve].extend(chunk::decode(&row.data)?);
+        }
+        let newest = journals.points(run, |name| ranges.iter().any(|range| range.name == name))?;
+        for ((name, _), newest) in journals.names(run).zip(newest) {
+            if let Some(place) = ranges.iter().position(|range| range.name == name) {
+                points[place].extend(newest);
             }
         }
-        series.retain(|series| !series.steps.is_empty());
-        Ok(series)
-    }
-}
-
-/// Reduces long curves off the async threads.
-async fn reduce(name: String, points: Vec<(u64, f64)>, most: usize, last_step: Option<u64>) -> Result<Curve> {
-    const AT_ONCE: usize = 20_000;
-    if points.len() <= AT_ONCE {
-        return Ok(curve::reduce(name, &points, most, last_step));
-    }
-    tokio::task::spawn_blocking(move || curve::reduce(name, &points, most, last_step))
-        .await
-        .map_err(|error| Error::Damaged(format!("a curve could not be reduced: {error}")))
-}
-
-async fn points_between(
-    connection: &mut PgConnection,
-    series: i64,
-    from: u64,
-    to: u64,
-) -> Result<Vec<(u64, f64)>> {
-    let rows: Vec<ChunkRow> = sqlx::query_as(
-        "select '' as name, first_step, points, steps, values from series_chunks
-         where series_id = $1 and last_step >= $2 and first_step <= $3 order by first_step",
-    )
-    .bind(series)
-    .bind(signed(from))
-    .bind(signed(to))
-    .fetch_all(connection)
-    .await?;
-    let mut points = Vec::new();
-    for row in rows {
-        points.extend(
-            row.decode()?
-                .into_iter()
-                .filter(|(step, _)| (from..=to).contains(step)),
-        );
-    }
-    Ok(points)
-}
-
-/// Rows for `unnest`, column by column.
-#[derive(Default)]
-struct Pieces {
-    series: Vec<i64>,
-    first_step: Vec<i64>,
-    last_step: Vec<i64>,
-    points: Vec<i32>,
-    steps: Vec<Vec<u8>>,
-    values: Vec<Vec<u8>>,
-}
-
-impl Pieces {
-    /// Adds points that follow `previous` to the chunk that begins at `first_step`.
-    fn push(&mut self, series: i64, first_step: u64, previous: u64, steps: &[u64], values: &[f64]) {
-        let encoded = chunk::encode(previous, steps, values);
-        self.series.push(series);
-        self.first_step.push(signed(first_step));
-        self.last_step
-            .push(signed(steps.last().copied().unwrap_or(previous)));
-        self.points.push(i32::try_from(steps.len()).unwrap_or(i32::MAX));
-        self.steps.push(encoded.steps);
-        self.values.push(encoded.values);
-    }
-}
-
-async fn append(connection: &mut PgConnection, run: RunId, given: &[&SeriesPoints]) -> Result<()> {
-    let tails = tails(connection, run, given).await?;
-    let mut longer = Pieces::default();
-    let mut new = Pieces::default();
-    let (mut ids, mut counts, mut last_steps) = (Vec::new(), Vec::new(), Vec::new());
-    for series in given {
-        let tail = tails
-            .get(series.name.as_str())
-            .ok_or_else(|| Error::Damaged(format!("series `{}` has no row", series.name)))?;
-        let first = series.steps[0];
-        let values: Vec<f64> = series.values.iter().map(|value| value.0).collect();
-        let last_step = tail.last_step.map(unsigned);
-        if let Some(last) = last_step.filter(|&last| first <= last) {
-            let name = &series.name;
-            return Err(Error::InvalidMetrics(format!(
-                "series `{name}` goes on from step {last}, so it cannot have step {first} again"
-            )));
-        }
-        let room = match (tail.chunk_points, tail.chunk_first_step, last_step) {
-            (Some(points), Some(chunk_first), Some(last))
-                if points.unsigned_abs() as usize + series.steps.len() <= chunk::MAX_POINTS =>
-            {
-                Some((unsigned(chunk_first), last))
+        let series = ranges.iter().zip(points).map(|(range, mut points)| {
+            points.retain(|&(step, _)| range.contains(step));
+            SeriesPoints {
+                name: range.name.clone(),
+                steps: points.iter().map(|&(step, _)| step).collect(),
+                values: points.iter().map(|&(_, value)| Measured(value)).collect(),
             }
-            _ => None,
-        };
-        if let Some((chunk_first, last)) = room {
-            longer.push(tail.id, chunk_first, last, &series.steps, &values);
-        } else {
-            for (steps, values) in series
-                .steps
-                .chunks(chunk::MAX_POINTS)
-                .zip(values.chunks(chunk::MAX_POINTS))
-            {
-                new.push(tail.id, steps[0], steps[0], steps, values);
-            }
-        }
-        ids.push(tail.id);
-        counts.push(i64::try_from(series.steps.len()).unwrap_or(i64::MAX));
-        last_steps.push(signed(series.steps[series.steps.len() - 1]));
-    }
-    if !longer.series.is_empty() {
-        sqlx::query(
-            "update series_chunks c
-             set last_step = p.last_step, points = c.points + p.points,
-                 steps = c.steps || p.steps, values = c.values || p.values
-             from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::int[], $5::bytea[], $6::bytea[])
-                  as p (series_id, first_step, last_step, points, steps, values)
-             where c.series_id = p.series_id and c.first_step = p.first_step",
-        )
-        .bind(longer.series)
-        .bind(longer.first_step)
-        .bind(longer.last_step)
-        .bind(longer.points)
-        .bind(longer.steps)
-        .bind(longer.values)
-        .execute(&mut *connection)
-        .await?;
-    }
-    if !new.series.is_empty() {
-        sqlx::query(
-            "insert into series_chunks (series_id, first_step, last_step, points, steps, values)
-             select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::int[], $5::bytea[], $6::bytea[])",
-        )
-        .bind(new.series)
-        .bind(new.first_step)
-        .bind(new.last_step)
-        .bind(new.points)
-        .bind(new.steps)
-        .bind(new.values)
-        .execute(&mut *connection)
-        .await?;
-    }
-    sqlx::query(
-        "update series s set points = s.points + n.points, last_step = n.last_step
-         from unnest($1::bigint[], $2::bigint[], $3::bigint[]) as n (id, points, last_step) where s.id = n.id",
-    )
-    .bind(ids)
-    .bind(counts)
-    .bind(last_steps)
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// The ends of the series named, made where they are new.
-async fn tails(
-    connection: &mut PgConnection,
-    run: RunId,
-    given: &[&SeriesPoints],
-) -> Result<HashMap<String, TailRow>> {
-    const TAILS: &str = "
-        select s.id, s.name, s.last_step, c.first_step as chunk_first_step, c.points as chunk_points
-        from series s
-        left join lateral (
-            select first_step, points from series_chunks where series_id = s.id order by first_step desc limit 1
-        ) c on true
-        where s.run_id = $1 and s.name = any($2)";
-    let names: Vec<&str> = given.iter().map(|series| series.name.as_str()).collect();
-    let mut rows: Vec<TailRow> = sqlx::query_as(TAILS)
-        .bind(run.0)
-        .bind(&names)
-        .fetch_all(&mut *connection)
-        .await?;
-    if rows.len() < names.len() {
-        sqlx::query(
-            "insert into series (run_id, name) select $1, unnest($2::text[])
-             on conflict on constraint series_name_once do nothing",
-        )
-        .bind(run.0)
-        .bind(&names)
-        .execute(&mut *connection)
-        .await?;
-        rows = sqlx::query_as(TAILS)
-            .bind(run.0)
-            .bind(&names)
-            .fetch_all(connection)
-            .await?;
-    }
-    Ok(rows.into_iter().map(|row| (row.name.clone(), row)).collect())
-}
-
-/// Brings the run's row up to date with the points just stored.
-pub(super) async fn note_newest(
-    connection: &mut PgConnection,
-    run: RunId,
-    given: &[&SeriesPoints],
-) -> Result<()> {
-    let newest = |name: &str| {
-        let series = given.iter().find(|series| series.name == name)?;
-        Some((signed(*series.steps.last()?), series.values.last()?.0))
-    };
-    let loss = newest(series::LOSS_TOTAL);
-    let validation = newest(series::VALIDATION_TOTAL);
-    let best = given
-        .iter()
-        .find(|series| series.name == series::VALIDATION_TOTAL)
-        .and_then(|series| {
-            least(
-                series
-                    .steps
-                    .iter()
-                    .copied()
-                    .zip(series.values.iter().map(|value| value.0)),
-            )
         });
-    sqlx::query(
-        "update runs set
-             batches_done = coalesce($2 + 1, batches_done),
-             last_loss_step = coalesce($2, last_loss_step), last_loss = coalesce($3, last_loss),
-             last_validation_step = coalesce($4, last_validation_step),
-             last_validation = coalesce($5, last_validation),
-             best_validation_step =
-                 case when $7 < coalesce(best_validation, 'infinity') then $6 else best_validation_step end,
-             best_validation = least(best_validation, $7),
-             batches_per_second = coalesce($8, batches_per_second)
-         where id = $1",
+        Ok(series.filter(|series| !series.steps.is_empty()).collect())
+    }
+}
+
+/// The names of a run's series.
+pub(super) async fn names(connection: &mut PgConnection, run: RunId) -> Result<Vec<String>> {
+    Ok(sqlx::query_scalar(
+        "select name from series where run_id = $1 and points > 0
+         union select unnest(names) from journals where run_id = $1 order by 1",
     )
     .bind(run.0)
-    .bind(loss.map(|(step, _)| step))
-    .bind(loss.map(|(_, value)| value))
-    .bind(validation.map(|(step, _)| step))
-    .bind(validation.map(|(_, value)| value))
-    .bind(best.map(|(step, _)| step))
-    .bind(best.map(|(_, value)| value))
-    .bind(newest(series::BATCHES_PER_SECOND).map(|(_, value)| value))
-    .execute(connection)
-    .await?;
+    .fetch_all(connection)
+    .await?)
+}
+
+async fn settled(
+    connection: &mut PgConnection,
+    runs: &[Uuid],
+    query: &CurveQuery,
+) -> Result<Vec<SettledRow>> {
+    Ok(sqlx::query_as(
+        "select s.run_id, s.id, s.name, s.last_step,
+             coalesce((select number from series_chunks c where c.series_id = s.id and c.first_step <= $3
+                       order by c.first_step desc limit 1), 0) as from_chunk,
+             (select number from series_chunks c where c.series_id = s.id and c.first_step <= $4
+              order by c.first_step desc limit 1) as to_chunk
+         from series s
+         where s.run_id = any($1) and ($2::text[] is null or s.name = any($2)) and s.points > 0",
+    )
+    .bind(runs)
+    .bind(&query.series)
+    .bind(signed(query.from))
+    .bind(signed(query.to))
+    .fetch_all(connection)
+    .await?)
+}
+
+impl SettledRow {
+    /// About how many points the range has: those of whole chunks.
+    fn points_in_range(&self) -> usize {
+        let chunks = self.to_chunk.map_or(0, |to| to - self.from_chunk + 1);
+        usize::try_from(chunks).unwrap_or(0) * chunk::POINTS
+    }
+
+    /// What to read of the series for the query, if it has steps there.
+    fn span(&self, curve: usize, query: &CurveQuery) -> Option<Span> {
+        let to = query.to.min(unsigned(self.last_step));
+        (self.to_chunk.is_some() && query.from <= to).then_some(Span {
+            curve,
+            series: self.id,
+            level: summary::level_for(self.points_in_range() as u64, query.points as u64),
+            from: query.from,
+            to,
+        })
+    }
+}
+
+/// Adds what the journals know to the parts of their series, or as new parts.
+fn add_journals(parts: &mut Vec<Part>, journals: &Journals, query: &CurveQuery) -> Result<()> {
+    let places: HashMap<(RunId, String), usize> = (0..)
+        .zip(parts.iter())
+        .map(|(place, part)| ((part.run, part.name.clone()), place))
+        .collect();
+    for run in journals.runs() {
+        let points = journals.points(run, |name| query.wants(name))?;
+        for ((name, last_step), mut newest) in journals.names(run).zip(points) {
+            if !query.wants(name) {
+                continue;
+            }
+            newest.retain(|(step, _)| (query.from..=query.to).contains(step));
+            if let Some(&place) = places.get(&(run, name.to_owned())) {
+                parts[place].last_step = last_step;
+                parts[place].newest = newest;
+            } else {
+                parts.push(Part {
+                    run,
+                    name: name.to_owned(),
+                    last_step,
+                    buckets: Vec::new(),
+                    newest,
+                });
+            }
+        }
+    }
     Ok(())
 }
 
-/// The first point with the least finite value.
-fn least(points: impl Iterator<Item = (u64, f64)>) -> Option<(i64, f64)> {
-    points
-        .filter(|(_, value)| value.is_finite())
-        .min_by(|(_, a), (_, b)| a.total_cmp(b))
-        .map(|(step, value)| (signed(step), value))
+/// Reads the pyramid, level by level downwards, and answers the spans that only the points themselves can fill.
+async fn read_pyramid(
+    connection: &mut PgConnection,
+    mut spans: Vec<Span>,
+    parts: &mut [Part],
+) -> Result<Vec<Span>> {
+    let mut points = Vec::new();
+    loop {
+        points.extend(spans.extract_if(.., |span| span.level.is_none()));
+        if spans.is_empty() {
+            return Ok(points);
+        }
+        let rows = read_summaries(connection, &spans).await?;
+        let mut found: Vec<Vec<Bucket>> = vec![Vec::new(); spans.len()];
+        for row in rows {
+            let place = row.place();
+            let buckets = summary::decode(&row.data)?;
+            let inside = buckets
+                .into_iter()
+                .filter(|bucket| spans[place].holds(bucket.first, bucket.last));
+            found[place].extend(inside);
+        }
+        let mut finer = Vec::new();
+        for (span, buckets) in spans.into_iter().zip(found) {
+            // Rows follow each other without a gap, so what is missing lies before and behind.
+            if let (Some(first), Some(last)) = (buckets.first(), buckets.last()) {
+                if first.first > span.from {
+                    finer.extend(span.below(span.from, first.first - 1));
+                }
+                finer.extend(span.below(last.last + 1, span.to));
+            } else {
+                finer.extend(span.below(span.from, span.to));
+            }
+            parts[span.curve].buckets.extend(buckets);
+        }
+        spans = finer;
+    }
+}
+
+async fn read_summaries(connection: &mut PgConnection, spans: &[Span]) -> Result<Vec<PieceRow>> {
+    let level = |span: &Span| span.level.map(|level| i16::try_from(level).unwrap_or(i16::MAX));
+    Ok(sqlx::query_as(
+        "select q.span, t.data
+         from unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::bigint[])
+              with ordinality as q (series_id, level, first, last, span)
+         cross join lateral (
+             select first_step, data from series_summaries t
+             where t.series_id = q.series_id and t.level = q.level and t.first_step <= q.last
+               and t.first_step >= coalesce((
+                   select b.first_step from series_summaries b
+                   where b.series_id = q.series_id and b.level = q.level and b.first_step <= q.first
+                   order by b.first_step desc limit 1), q.first)
+         ) t
+         order by q.span, t.first_step",
+    )
+    .bind(spans.iter().map(|span| span.series).collect::<Vec<_>>())
+    .bind(spans.iter().map(level).collect::<Vec<_>>())
+    .bind(spans.iter().map(|span| signed(span.from)).collect::<Vec<_>>())
+    .bind(spans.iter().map(|span| signed(span.to)).collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await?)
+}
+
+async fn read_chunks(connection: &mut PgConnection, spans: &[Span]) -> Result<Vec<PieceRow>> {
+    if spans.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(sqlx::query_as(
+        "select q.span, c.data
+         from unnest($1::bigint[], $2::bigint[], $3::bigint[]) with ordinality as q (series_id, first, last, span)
+         cross join lateral (
+             select first_step, data from series_chunks c
+             where c.series_id = q.series_id and c.first_step <= q.last and c.last_step >= q.first
+               and c.first_step >= coalesce((
+                   select b.first_step from series_chunks b
+                   where b.series_id = q.series_id and b.first_step <= q.first
+                   order by b.first_step desc limit 1), q.first)
+         ) c
+         order by q.span, c.first_step",
+    )
+    .bind(spans.iter().map(|span| span.series).collect::<Vec<_>>())
+    .bind(spans.iter().map(|span| signed(span.from)).collect::<Vec<_>>())
+    .bind(spans.iter().map(|span| signed(span.to)).collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await?)
+}
+
+fn assemble(
+    runs: &[RunId],
+    parts: Vec<Part>,
+    spans: &[Span],
+    chunks: &[PieceRow],
+    query: &CurveQuery,
+) -> Result<MetricsOfRuns> {
+    let mut chunks_of: Vec<Vec<&PieceRow>> = Vec::new();
+    chunks_of.resize_with(parts.len(), Vec::new);
+    for row in chunks {
+        chunks_of[spans[row.place()].curve].push(row);
+    }
+    let mut curves: HashMap<RunId, Vec<Curve>> = HashMap::new();
+    for (mut part, chunks) in parts.into_iter().zip(chunks_of) {
+        for row in chunks {
+            let span = &spans[row.place()];
+            let points = chunk::decode(&row.data)?.into_iter();
+            let inside = points.filter(|&(step, _)| span.holds(step, step));
+            part.buckets.extend(inside.map(Bucket::of));
+        }
+        // Pieces came level by level; each has steps of its own.
+        part.buckets.sort_unstable_by_key(|bucket| bucket.first);
+        part.buckets.extend(part.newest.into_iter().map(Bucket::of));
+        let curve = curve::reduce(part.name, &part.buckets, query.points, Some(part.last_step));
+        curves.entry(part.run).or_default().push(curve);
+    }
+    let runs = runs.iter().map(|run| {
+        let mut series = curves.remove(run).unwrap_or_default();
+        series.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        RunMetrics { run: *run, series }
+    });
+    Ok(MetricsOfRuns { runs: runs.collect() })
 }

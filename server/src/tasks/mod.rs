@@ -2,3 +2,4 @@
 
 pub mod lost_leases;
 pub mod retention;
+pub mod settling;

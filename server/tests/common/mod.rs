@@ -28,6 +28,7 @@ use motif_server::app::AppState;
 use motif_server::artifacts::Artifacts;
 use motif_server::postgres::Postgres;
 use motif_server::router::{Reach, router};
+use motif_server::store::events::Range;
 use motif_server::{MIGRATOR, serve};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -99,7 +100,11 @@ impl App {
 
     /// A coordinator with leases of the length given, on a database of its own.
     pub async fn with_lease(lease: Duration) -> Self {
-        let pool = fresh_database().await;
+        Self::on(fresh_database().await, lease).await
+    }
+
+    /// A coordinator on a database that may hold something already.
+    pub async fn on(pool: PgPool, lease: Duration) -> Self {
         MIGRATOR.run(&pool).await.unwrap();
         let artifacts = tempfile::tempdir().unwrap();
         let store = Artifacts::open(artifacts.path().to_str().unwrap()).unwrap();
@@ -279,6 +284,18 @@ impl App {
         self.get(&format!("/api/v1/runs/{run}/metrics?{query}"))
             .await
             .expect(StatusCode::OK)
+    }
+
+    /// The points of a series as they are stored, past what JSON can say.
+    pub async fn points(&self, run: RunId, name: &str) -> Vec<(u64, f64)> {
+        let range = Range {
+            name: name.to_owned(),
+            first: 0,
+            last: u64::MAX >> 1,
+        };
+        let series = self.state.store.points_in(run, &[range]).await.unwrap().remove(0);
+        let values = series.values.iter().map(|value| value.0);
+        series.steps.iter().copied().zip(values).collect()
     }
 
     /// Makes the lease of an attempt run out, as if its worker had been silent, and takes the run back.

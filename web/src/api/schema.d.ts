@@ -87,6 +87,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The curves of many runs.
+         * @description As of one run; two million points in all at most.
+         */
+        get: operations["metrics_of_runs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/presets": {
         parameters: {
             query?: never;
@@ -239,8 +259,7 @@ export interface paths {
         };
         /**
          * The curves of a run.
-         * @description Where a curve has more points than asked for, neighbours are put into buckets, and each bucket keeps its
-         *     extremes.
+         * @description Where a curve has more points than asked for, neighbours are joined, and their extremes kept.
          */
         get: operations["run_metrics"];
         put?: never;
@@ -360,7 +379,8 @@ export interface paths {
         put?: never;
         /**
          * Append points to the curves of the run.
-         * @description Safe to repeat. A stale token is refused and changes nothing.
+         * @description Safe to repeat. A stale token is refused and changes nothing. As `application/x-postcard` the body is the same
+         *     structure in that binary format, which both sides read and write faster.
          */
         post: operations["metrics"];
         delete?: never;
@@ -650,9 +670,10 @@ export interface components {
         /**
          * @description One series over the steps asked for, reduced to the number of points asked for.
          *
-         *     Where `reduced` is set, every entry stands for a bucket of neighbouring points: `steps` holds the first
-         *     step of the bucket, `values` its mean, `min` and `max` its extremes, so that no spike gets lost. Else
-         *     the points are as they were measured and `min` and `max` are absent.
+         *     Where `reduced` is set, every entry stands for neighbouring points: `steps` holds the first step, `values` the
+         *     mean, `min` and `max` the extremes, so that no spike gets lost. Values that are not a number are left out of
+         *     the three, which are NaN only where all are; `nan` counts them. Else the points are as they were measured, and
+         *     `min`, `max` and `nan` are absent.
          */
         Curve: {
             /**
@@ -671,6 +692,8 @@ export interface components {
             min?: components["schemas"]["Measured"][] | null;
             /** @description Name of the series. */
             name: string;
+            /** @description How many values of each bucket are not a number; absent where none is. */
+            nan?: number[] | null;
             /** @description Whether entries stand for buckets. */
             reduced: boolean;
             /** @description Steps, strictly rising. */
@@ -960,6 +983,11 @@ export interface components {
             series: components["schemas"]["SeriesPoints"][];
             /** @description Its fencing token. */
             token: components["schemas"]["FencingToken"];
+        };
+        /** @description Answer of `GET /metrics`. */
+        MetricsOfRuns: {
+            /** @description One entry per run, in the order asked. */
+            runs: components["schemas"]["RunMetrics"][];
         };
         /** @description The policy that controls the arm. */
         NetworkSpec: (components["schemas"]["RnnSpec"] & {
@@ -1658,6 +1686,52 @@ export interface operations {
             };
         };
     };
+    metrics_of_runs: {
+        parameters: {
+            query: {
+                /** @description Ids of runs, several with commas between or repeated; 200 at most. */
+                runs: string[];
+                /** @description Names of series, several with commas between or repeated; all where not given. */
+                series?: string[];
+                /** @description Most points of each curve, 1000 where not given. */
+                points?: number;
+                /** @description First step. */
+                from?: number;
+                /** @description Last step. */
+                to?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MetricsOfRuns"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_presets: {
         parameters: {
             query?: never;
@@ -2230,6 +2304,7 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["MetricsBatch"];
+                "application/x-postcard": number[];
             };
         };
         responses: {

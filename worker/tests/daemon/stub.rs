@@ -235,7 +235,9 @@ async fn heartbeat(State(stub): State<Stub>, Json(request): Json<Heartbeat>) -> 
     .into_response())
 }
 
-async fn metrics(State(stub): State<Stub>, Json(batch): Json<MetricsBatch>) -> Answer {
+async fn metrics(State(stub): State<Stub>, body: Bytes) -> Answer {
+    let batch: MetricsBatch =
+        postcard::from_bytes(&body).map_err(|_| problem(StatusCode::UNPROCESSABLE_ENTITY, "invalid_body"))?;
     let mut world = stub.world();
     world.check_lease()?;
     let stored = world.metrics.entry(batch.attempt).or_default();

@@ -190,6 +190,7 @@ fn curves() -> RunMetrics {
                 values: measured(&[0.5, 0.25]),
                 min: Some(measured(&[0.4, 0.1])),
                 max: Some(measured(&[0.6, 0.3])),
+                nan: None,
                 reduced: true,
                 count: 4,
                 last_step: Some(3),
@@ -200,6 +201,7 @@ fn curves() -> RunMetrics {
                 values: measured(&[f64::NAN]),
                 min: None,
                 max: None,
+                nan: None,
                 reduced: false,
                 count: 1,
                 last_step: Some(2),
@@ -230,6 +232,7 @@ async fn an_export_fetches_every_point_range_by_range() {
                 steps,
                 min: None,
                 max: None,
+                nan: None,
                 reduced: false,
                 last_step: Some(45_000),
             };

@@ -1,0 +1,295 @@
+//! The newest points of a run: batch after batch, as they arrive, until [`settle`](super::settle) puts them into
+//! chunks. Storing a batch costs one row, whatever its series.
+
+use std::time::Duration;
+
+use motif_proto::id::RunId;
+use motif_proto::metrics::{MetricsAccepted, MetricsBatch, SeriesPoints};
+use motif_proto::worker::HeldLease;
+use sqlx::{FromRow, PgConnection};
+
+use super::events::Range;
+use super::{Result, Store, attempts, events, settle, signed, unsigned};
+use crate::domain::chunk::Point;
+use crate::domain::{journal, metrics};
+use crate::error::Error;
+use crate::signals::Signal;
+
+/// Batches in a journal before it is settled: what a read has to go through.
+const MAX_BATCHES: i32 = 512;
+/// Bytes in a journal before it is settled.
+const MAX_BYTES: i64 = 256 * 1024;
+
+/// Everything that a batch changes, in one statement: the journal, the attempt, the run's row, and an event that
+/// is numbered under the run's lock.
+const APPEND: &str = "
+with journal as (
+    insert into journals (run_id, names, last_steps, batches, bytes) values ($1, $2, $3, 1, octet_length($6))
+    on conflict (run_id) do update
+    set names = excluded.names, last_steps = excluded.last_steps,
+        batches = journals.batches + 1, bytes = journals.bytes + excluded.bytes
+    returning run_id, batches
+), batch as (
+    insert into journal_batches (run_id, number, first_step, last_step, data)
+    select run_id, batches, $4, $5, $6 from journal
+), attempt as (
+    update attempts set next_sequence = $8, lease_expires_at = now() + make_interval(secs => $9) where id = $7
+), run as (
+    update runs set
+        batches_done = coalesce($10 + 1, batches_done),
+        last_loss_step = coalesce($10, last_loss_step), last_loss = coalesce($11, last_loss),
+        last_validation_step = coalesce($12, last_validation_step),
+        last_validation = coalesce($13, last_validation),
+        best_validation_step =
+            case when $15 < coalesce(best_validation, 'infinity') then $14 else best_validation_step end,
+        best_validation = least(best_validation, $15),
+        batches_per_second = coalesce($16, batches_per_second),
+        last_event = last_event + 1, updated_at = clock_timestamp()
+    where id = $1 returning id, last_event
+)
+insert into events (run_id, id, kind, payload) select id, last_event, 'metrics', $17 from run";
+
+/// What is known of a run's journal beside its batches.
+#[derive(Debug, Default, FromRow)]
+struct Journal {
+    /// Every series of the run; batches refer to them by their place.
+    names: Vec<String>,
+    /// The newest step of each.
+    last_steps: Vec<i64>,
+    batches: i32,
+    bytes: i64,
+}
+
+impl Journal {
+    /// The journal of the run, or an empty one over what is in chunks already.
+    async fn open(connection: &mut PgConnection, run: RunId) -> Result<Self> {
+        let journal: Option<Self> =
+            sqlx::query_as("select names, last_steps, batches, bytes from journals where run_id = $1")
+                .bind(run.0)
+                .fetch_optional(&mut *connection)
+                .await?;
+        if let Some(journal) = journal {
+            return Ok(journal);
+        }
+        let settled: Vec<(String, i64)> =
+            sqlx::query_as("select name, last_step from series where run_id = $1 and points > 0 order by id")
+                .bind(run.0)
+                .fetch_all(connection)
+                .await?;
+        let (names, last_steps) = settled.into_iter().unzip();
+        Ok(Self {
+            names,
+            last_steps,
+            batches: 0,
+            bytes: 0,
+        })
+    }
+
+    /// Takes in a batch, and says how its row holds it.
+    fn take(&mut self, given: &[&SeriesPoints]) -> Result<Vec<u8>> {
+        let mut data = Vec::new();
+        for series in given {
+            let place = self.place(&series.name)?;
+            let (first, last) = (series.steps[0], series.steps[series.steps.len() - 1]);
+            let newest = self.last_steps[place];
+            if signed(first) <= newest {
+                let name = &series.name;
+                return Err(Error::InvalidMetrics(format!(
+                    "series `{name}` goes on from step {newest}, so it cannot have step {first} again"
+                )));
+            }
+            self.last_steps[place] = signed(last);
+            journal::push(&mut data, place, &points(series));
+        }
+        self.batches += 1;
+        self.bytes += signed(data.len() as u64);
+        Ok(data)
+    }
+
+    fn place(&mut self, name: &str) -> Result<usize> {
+        if let Some(place) = self.names.iter().position(|known| known == name) {
+            return Ok(place);
+        }
+        if self.names.len() == journal::MAX_SERIES {
+            let most = journal::MAX_SERIES;
+            return Err(Error::InvalidMetrics(format!(
+                "series `{name}` would be one more than the {most} that a run can have"
+            )));
+        }
+        self.names.push(name.to_owned());
+        self.last_steps.push(-1);
+        Ok(self.names.len() - 1)
+    }
+
+    const fn is_full(&self) -> bool {
+        self.batches >= MAX_BATCHES || self.bytes >= MAX_BYTES
+    }
+}
+
+fn points(series: &SeriesPoints) -> Vec<Point> {
+    let values = series.values.iter().map(|value| value.0);
+    series.steps.iter().copied().zip(values).collect()
+}
+
+impl Store {
+    /// Appends a batch of metrics to the curves of the attempt's run. Safe to repeat.
+    ///
+    /// # Errors
+    /// [`Error::InvalidMetrics`], [`Error::UnknownAttempt`], [`Error::StaleLease`], [`Error::SequenceGap`],
+    /// storage.
+    #[tracing::instrument(name = "ingest", level = "debug", skip_all, fields(attempt.id = %batch.attempt))]
+    pub async fn append_metrics(&self, batch: &MetricsBatch, lease: Duration) -> Result<MetricsAccepted> {
+        metrics::check(batch).map_err(Error::InvalidMetrics)?;
+        let mut tx = self.pool.begin().await?;
+        let held = HeldLease {
+            attempt: batch.attempt,
+            token: batch.token,
+        };
+        let locked = attempts::lock_live(&mut tx, held).await?;
+        attempts::require_sequence(&locked, batch.sequence)?;
+        if batch.sequence < locked.next_sequence {
+            tx.commit().await?;
+            return Ok(MetricsAccepted {
+                next_sequence: locked.next_sequence,
+            });
+        }
+        let next_sequence = batch.sequence + 1;
+        let given: Vec<&SeriesPoints> = batch
+            .series
+            .iter()
+            .filter(|series| !series.steps.is_empty())
+            .collect();
+        if given.is_empty() {
+            attempts::advance(&mut tx, batch.attempt, next_sequence, lease).await?;
+        } else {
+            append(&mut tx, locked.run, batch, &given, lease).await?;
+        }
+        tx.commit().await?;
+        self.tell(Signal::Run(locked.run));
+        Ok(MetricsAccepted { next_sequence })
+    }
+}
+
+async fn append(
+    connection: &mut PgConnection,
+    run: RunId,
+    batch: &MetricsBatch,
+    given: &[&SeriesPoints],
+    lease: Duration,
+) -> Result<()> {
+    let mut journal = Journal::open(connection, run).await?;
+    let data = journal.take(given)?;
+    let ranges: Vec<Range> = given.iter().filter_map(|series| Range::of(series)).collect();
+    let newest = metrics::Newest::of(|name| {
+        let series = given.iter().find(|series| series.name == name);
+        series.map_or_else(Vec::new, |series| points(series))
+    });
+    let step = |point: Option<Point>| point.map(|(step, _)| signed(step));
+    let value = |point: Option<Point>| point.map(|(_, value)| value);
+    sqlx::query(APPEND)
+        .bind(run.0)
+        .bind(&journal.names)
+        .bind(&journal.last_steps)
+        .bind(ranges.iter().map(|range| signed(range.first)).min())
+        .bind(ranges.iter().map(|range| signed(range.last)).max())
+        .bind(data)
+        .bind(batch.attempt.0)
+        .bind(signed(batch.sequence + 1))
+        .bind(lease.as_secs_f64())
+        .bind(step(newest.loss))
+        .bind(value(newest.loss))
+        .bind(step(newest.validation))
+        .bind(value(newest.validation))
+        .bind(step(newest.best))
+        .bind(value(newest.best))
+        .bind(newest.batches_per_second)
+        .bind(events::of_metrics(ranges))
+        .execute(&mut *connection)
+        .await?;
+    if journal.is_full() {
+        settle::settle(connection, run).await?;
+    }
+    Ok(())
+}
+
+/// The journals of runs, for reading.
+pub(super) struct Journals {
+    of: Vec<(RunId, Journal)>,
+    batches: Vec<BatchRow>,
+}
+
+#[derive(FromRow)]
+struct BatchRow {
+    run_id: uuid::Uuid,
+    data: Vec<u8>,
+}
+
+impl Journals {
+    /// The journals of the runs, with the batches that have steps from `from` to `to`.
+    pub(super) async fn read(
+        connection: &mut PgConnection,
+        runs: &[uuid::Uuid],
+        from: u64,
+        to: u64,
+    ) -> Result<Self> {
+        #[derive(FromRow)]
+        struct Row {
+            run_id: uuid::Uuid,
+            #[sqlx(flatten)]
+            journal: Journal,
+        }
+        let rows: Vec<Row> = sqlx::query_as(
+            "select run_id, names, last_steps, batches, bytes from journals where run_id = any($1)",
+        )
+        .bind(runs)
+        .fetch_all(&mut *connection)
+        .await?;
+        let batches = sqlx::query_as(
+            "select run_id, data from journal_batches
+             where run_id = any($1) and first_step <= $3 and last_step >= $2 order by run_id, number",
+        )
+        .bind(runs)
+        .bind(signed(from))
+        .bind(signed(to))
+        .fetch_all(connection)
+        .await?;
+        Ok(Self {
+            of: rows
+                .into_iter()
+                .map(|row| (RunId(row.run_id), row.journal))
+                .collect(),
+            batches,
+        })
+    }
+
+    /// The runs that have a journal.
+    pub(super) fn runs(&self) -> impl Iterator<Item = RunId> {
+        self.of.iter().map(|(run, _)| *run)
+    }
+
+    /// The names and newest steps of a run's series.
+    pub(super) fn names(&self, run: RunId) -> impl Iterator<Item = (&str, u64)> {
+        let journal = self
+            .of
+            .iter()
+            .find(|(of, _)| *of == run)
+            .map(|(_, journal)| journal);
+        journal.into_iter().flat_map(|journal| {
+            let steps = journal.last_steps.iter().map(|&step| unsigned(step));
+            journal.names.iter().map(String::as_str).zip(steps)
+        })
+    }
+
+    /// The points of a run's series, in the order of [`names`](Self::names), where `wanted` asks for them.
+    pub(super) fn points(&self, run: RunId, wanted: impl Fn(&str) -> bool) -> Result<Vec<Vec<Point>>> {
+        let wanted: Vec<bool> = self.names(run).map(|(name, _)| wanted(name)).collect();
+        let mut points = vec![Vec::new(); wanted.len()];
+        for batch in self.batches.iter().filter(|batch| batch.run_id == run.0) {
+            let is_wanted = |place: usize| wanted.get(place).copied().unwrap_or(false);
+            for (place, mut more) in journal::read(&batch.data, is_wanted)? {
+                points[place].append(&mut more);
+            }
+        }
+        Ok(points)
+    }
+}
