@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use motif_motor::checkpoint::Checkpoint;
+use motif_motor::checkpoint::{Checkpoint, CheckpointError, read_bounded};
 use motif_proto::run::CheckpointKind;
 use motif_proto::spec::base::Base;
 use serde_json::Value;
@@ -61,23 +61,21 @@ impl LocalBase {
         } else {
             path.to_owned()
         };
-        let bytes = std::fs::read(&path).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => BaseError::Missing(path.clone()),
-            _ => BaseError::Read {
-                path: path.clone(),
-                source,
-            },
-        })?;
+        if !path.exists() {
+            return Err(BaseError::Missing(path));
+        }
+        let unusable = |error: &CheckpointError| BaseError::Checkpoint {
+            path: path.clone(),
+            problem: crate::engine::chain(error),
+        };
+        let bytes = read_bounded(&path).map_err(|error| unusable(&error))?;
         let checkpoint = if motif_motor::pth::is_pth(&path) {
             pth::import(&bytes, &path, hints).map_err(|source| BaseError::Import {
                 path: path.clone(),
                 source,
             })?
         } else {
-            Checkpoint::from_bytes(&bytes).map_err(|error| BaseError::Checkpoint {
-                path: path.clone(),
-                problem: crate::engine::chain(&error),
-            })?
+            Checkpoint::from_bytes(&bytes).map_err(|error| unusable(&error))?
         };
         Ok(Self {
             sha256: format!("{:x}", Sha256::digest(&bytes)),

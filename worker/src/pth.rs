@@ -39,7 +39,9 @@ pub enum ImportError {
         "it is a network of several regions, which a .pth file does not describe: give `network.regions`"
     )]
     Regions,
-    #[error("neither an hp.json beside it nor `network.activation` says which activation function its units have")]
+    #[error(
+        "neither an hp.json beside it nor `network.activation` says which activation function its units have"
+    )]
     Activation,
     #[error("its hyperparameters are not understood: {0}")]
     Hyperparameters(String),

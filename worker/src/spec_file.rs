@@ -175,7 +175,8 @@ fn take_regions_file(
     })
 }
 
-/// Where the network lies that a preset is made to start from: beside the run's own folder, under its stem.
+/// Where the network lies that a preset is made to start from: beside the run's own folder, under the stem that the
+/// family uses or the id of the preset that trains it.
 fn base_of_preset(document: &Value, beside: Option<&Path>) -> Result<Option<PathBuf>, SpecError> {
     let preset = document
         .get("preset")
@@ -187,7 +188,11 @@ fn base_of_preset(document: &Value, beside: Option<&Path>) -> Result<Option<Path
         return Ok(None);
     };
     let beside = beside.unwrap_or(Path::new("."));
-    let places = [beside.join(stem), beside.join(format!("{stem}.pth"))];
+    let places = [
+        beside.join(stem),
+        beside.join(format!("{stem}.pth")),
+        beside.join(base_preset),
+    ];
     match places.iter().find(|place| place.exists()) {
         Some(place) => Ok(Some(place.clone())),
         None => Err(SpecError::BaseToTrain {

@@ -1,4 +1,4 @@
-//! `motif-worker train` as a process: killed, stopped and misused.
+//! `motif-worker train` and `verify` as processes: every kind of experiment, killed, stopped and misused.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -17,8 +17,12 @@ save_every = 10
 tasks = ["DlyHalfReach"]
 "#;
 
+fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_motif-worker"))
+}
+
 fn train(spec: &Path, out: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_motif-worker"));
+    let mut command = program();
     command
         .args(["train", "--json", "--spec"])
         .arg(spec)
@@ -69,6 +73,209 @@ fn assert_same_results(undisturbed: &Path, disturbed: &Path) {
             [undisturbed, disturbed].map(|folder| Checkpoint::read_from(&folder.join(name)).expect(name));
         assert!(one == other, "{name} differs");
     }
+}
+
+/// Few conditions, so that an evaluation is quick.
+const QUICK: &str = "[evaluation]\nspeeds = [0]\ndirections = [0, 12]\n";
+
+const BASE: &str = "seed = 4\n[network]\nhidden = 5\n[training]\nbatches = 5\nbatch_size = 2\nsave_every = 2\n\
+                    tasks = [\"DlyHalfReach\"]\n";
+
+fn write(folder: &Path, name: &str, text: &str) -> std::path::PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, format!("{text}{QUICK}")).expect("written");
+    path
+}
+
+/// Trains `BASE` into `base` below a folder.
+fn base(folder: &Path) -> Checkpoint {
+    finish(&mut train(
+        &write(folder, "base.toml", BASE),
+        &folder.join("base"),
+    ));
+    Checkpoint::read_from(&folder.join("base/checkpoint-last.safetensors")).expect("a base")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn verify(folder: &Path) -> Output {
+    program().arg("verify").arg(folder).output().expect("runs")
+}
+
+#[test]
+fn a_killed_gru_and_a_killed_transfer_give_the_same_bits() {
+    let folder = tempfile::tempdir().expect("a folder");
+    base(folder.path());
+    let gru = "seed = 2\n[network]\nkind = \"gru\"\nhidden = 4\n[training]\nbatches = 9\nbatch_size = 2\n\
+               save_every = 3\ntasks = [\"DlyHalfReach\"]\n";
+    let transfer = "kind = \"transfer\"\nbase = \"base\"\n[training]\nbatches = 9\nbatch_size = 2\n\
+                    save_every = 3\ntasks = [\"forward_halfreach+backward_figure8\"]\n";
+    for (name, text) in [("gru", gru), ("transfer", transfer)] {
+        let spec = write(folder.path(), &format!("{name}.toml"), text);
+        let [undisturbed, killed] = ["a", "b"].map(|which| folder.path().join(format!("{name}-{which}")));
+        finish(&mut train(&spec, &undisturbed));
+        let mut child = until_batch(&mut train(&spec, &killed), 5);
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+        finish(&mut train(&spec, &killed));
+        for file in ["losses.txt", "test_losses.txt"] {
+            assert_eq!(read(&undisturbed, file), read(&killed, file), "{name} {file}");
+        }
+        assert_eq!(read(&killed, "losses.txt").lines().count(), 9);
+        let verified = verify(&killed);
+        assert!(verified.status.success(), "{}", said(&verified));
+    }
+}
+
+#[test]
+fn a_continued_run_s_files_are_those_of_the_uninterrupted_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    base(folder.path());
+    let whole = write(
+        folder.path(),
+        "whole.toml",
+        &BASE.replace("batches = 5", "batches = 9"),
+    );
+    finish(&mut train(&whole, &folder.path().join("whole")));
+    let text = "kind = \"continue\"\nbase = \"base\"\n[training]\nbatches = 9\n";
+    let spec = write(folder.path(), "continued.toml", text);
+    let continued = folder.path().join("continued");
+    let mut child = until_batch(&mut train(&spec, &continued), 6);
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    finish(&mut train(&spec, &continued));
+    for file in ["losses.txt", "test_losses.txt"] {
+        assert_eq!(
+            read(&folder.path().join("whole"), file),
+            read(&continued, file),
+            "{file}"
+        );
+    }
+    let verified = verify(&continued);
+    assert!(verified.status.success(), "{}", said(&verified));
+    assert!(
+        said(&verified).contains("batches 5 to 8 from the beginning: 4 equal"),
+        "{}",
+        said(&verified)
+    );
+}
+
+#[test]
+fn a_transfer_keeps_every_tensor_of_its_base_but_the_new_rules() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let base = base(folder.path());
+    let text =
+        "kind = \"transfer\"\n[training]\nbatches = 3\nbatch_size = 2\ntasks = [\"DlyFullCircleCClk\"]\n";
+    let spec = write(folder.path(), "transfer.toml", text);
+    let out = folder.path().join("transfer");
+    finish(
+        train(&spec, &out)
+            .arg("--base")
+            .arg(folder.path().join("base/checkpoint-last.safetensors")),
+    );
+    let after = Checkpoint::read_from(&out.join("checkpoint-last.safetensors")).expect("a checkpoint");
+    for (name, tensor) in &base.state {
+        assert_eq!(after.state.get(name), Some(tensor), "{name}");
+    }
+    assert_eq!(after.moments.len(), 2);
+}
+
+#[test]
+fn an_evaluation_leaves_its_table_and_can_be_verified() {
+    let folder = tempfile::tempdir().expect("a folder");
+    base(folder.path());
+    let spec = folder.path().join("evaluate.toml");
+    let text = "kind = \"evaluate\"\nbase = \"base\"\n[evaluation]\nspeeds = [1, 3]\ndirections = [0, 1, 9]\n\
+                delays = [25, 40]\nnoise = false\n";
+    std::fs::write(&spec, text).expect("written");
+    let out = folder.path().join("table");
+    let output = program()
+        .args(["train", "--spec"])
+        .arg(&spec)
+        .arg("--out")
+        .arg(&out)
+        .output()
+        .expect("runs");
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("DlyHalfReach"), "{}", said(&output));
+    let table: serde_json::Value = serde_json::from_str(&read(&out, "evaluation.json")).expect("JSON");
+    let conditions = table["conditions"].as_array().expect("a list");
+    assert_eq!(conditions.len(), 4);
+    assert_eq!(
+        (&conditions[1]["speed"], &conditions[1]["delay"]),
+        (&1.into(), &40.into())
+    );
+    assert_eq!(read(&out, "evaluation.csv").lines().count(), 1 + 4 * 3);
+    assert!(!out.join("losses.txt").exists());
+    assert!(verify(&out).status.success());
+    let spoilt = read(&out, "evaluation.csv").replacen(",25,1,0.", ",25,1,1.", 1);
+    std::fs::write(out.join("evaluation.csv"), spoilt).expect("written");
+    let verified = verify(&out);
+    assert_eq!(verified.status.code(), Some(1));
+    assert!(said(&verified).contains("DIFFERENT"), "{}", said(&verified));
+}
+
+#[test]
+fn a_changed_loss_is_found_and_both_numbers_are_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    base(folder.path());
+    let run = folder.path().join("base");
+    let verified = program()
+        .args(["verify", "--json"])
+        .arg(&run)
+        .output()
+        .expect("runs");
+    let report: serde_json::Value = serde_json::from_slice(&verified.stdout).expect("JSON");
+    assert_eq!(report["passed"], true, "{report}");
+    let mut lines: Vec<String> = read(&run, "losses.txt").lines().map(str::to_owned).collect();
+    let number: f64 = lines[2].parse().expect("a number");
+    lines[2] = format!("{:.18e}", f64::from_bits(number.to_bits() + 1));
+    std::fs::write(run.join("losses.txt"), lines.join("\n") + "\n").expect("written");
+    let verified = verify(&run);
+    assert_eq!(verified.status.code(), Some(1));
+    assert!(
+        said(&verified).contains("DIFFERENT at 2: recomputed"),
+        "{}",
+        said(&verified)
+    );
+}
+
+#[test]
+fn a_base_that_does_not_fit_is_a_bad_spec_with_both_shapes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    base(folder.path());
+    let text = "kind = \"continue\"\nbase = \"base\"\n[network]\nhidden = 8\n[training]\nbatches = 9\n";
+    let spec = write(folder.path(), "wider.toml", text);
+    let output = train(&spec, &folder.path().join("out")).output().expect("runs");
+    assert_eq!(output.status.code(), Some(1));
+    for words in ["/network/hidden", "[8, 8]", "[5, 5]"] {
+        assert!(said(&output).contains(words), "{}", said(&output));
+    }
+    let text = "kind = \"evaluate\"\nbase = \"nowhere\"\n";
+    let spec = write(folder.path(), "nowhere.toml", text);
+    let output = train(&spec, &folder.path().join("out")).output().expect("runs");
+    assert!(said(&output).contains("there is no base at"), "{}", said(&output));
+}
+
+#[test]
+fn a_folder_belongs_to_one_base() {
+    let folder = tempfile::tempdir().expect("a folder");
+    base(folder.path());
+    let other = write(folder.path(), "other.toml", &BASE.replace("seed = 4", "seed = 5"));
+    finish(&mut train(&other, &folder.path().join("other")));
+    let text = "kind = \"transfer\"\n[training]\nbatches = 1\nbatch_size = 2\ntasks = [\"DlyFigure8\"]\n";
+    let spec = write(folder.path(), "transfer.toml", text);
+    let out = folder.path().join("transfer");
+    finish(train(&spec, &out).arg("--base").arg(folder.path().join("base")));
+    let output = train(&spec, &out)
+        .arg("--base")
+        .arg(folder.path().join("other"))
+        .output()
+        .expect("runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("another base"), "{}", said(&output));
 }
 
 #[test]

@@ -10,12 +10,14 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use motif_proto::client::{Client, MetricsQuery};
+use futures::TryStreamExt as _;
+use motif_proto::client::{Client, Content, MetricsQuery};
 use motif_proto::id::RunId;
 use motif_proto::metrics::series;
-use motif_proto::run::{RunDetail, RunState};
+use motif_proto::run::{CheckpointKind, RunDetail, RunState};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use safetensors::SafeTensors;
 use serde_json::Value;
 
 /// Longest wait for anything, on a machine that is busy with other tests.
@@ -263,6 +265,38 @@ pub async fn curves(client: &Client, run: RunId) -> Result<BTreeMap<String, Vec<
         curves.insert(curve.name, points.collect());
     }
     Ok(curves)
+}
+
+/// The bytes of a run's checkpoint.
+pub async fn checkpoint(client: &Client, run: RunId, kind: CheckpointKind) -> Result<Vec<u8>> {
+    let checkpoints = client.checkpoints(run).await?;
+    let found = checkpoints.iter().find(|checkpoint| checkpoint.kind == kind);
+    let id = found
+        .with_context(|| format!("run {run} has no checkpoint {kind}"))?
+        .id;
+    all_bytes(client.checkpoint_content(id).await?).await
+}
+
+/// The bytes of an artifact of a run.
+pub async fn artifact(client: &Client, run: RunId, name: &str) -> Result<Vec<u8>> {
+    let artifacts = client.artifacts(run).await?;
+    let found = artifacts.iter().find(|artifact| artifact.name == name);
+    let id = found.with_context(|| format!("run {run} has made no {name}"))?.id;
+    all_bytes(client.artifact_content(id).await?).await
+}
+
+async fn all_bytes(content: Content) -> Result<Vec<u8>> {
+    let pieces: Vec<_> = content.stream().try_collect().await?;
+    Ok(pieces.concat())
+}
+
+/// The tensors of a checkpoint, their values as bytes.
+pub fn tensors(checkpoint: &[u8]) -> Result<BTreeMap<String, Vec<u8>>> {
+    let tensors = SafeTensors::deserialize(checkpoint)?;
+    Ok(tensors
+        .iter()
+        .map(|(name, tensor)| (name.to_owned(), tensor.data().to_vec()))
+        .collect())
 }
 
 /// What `motif-worker train` writes for the same spec, without any coordinator: total losses and evaluations.

@@ -18,6 +18,7 @@ use crate::event::{Event, MetricsAppended};
 use crate::id::RunId;
 use crate::metrics::{StepValue, series};
 use crate::run::{RunState, RunSummary};
+use crate::spec::ExperimentKind;
 
 /// Exit code of a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
@@ -124,7 +125,7 @@ pub(super) fn last_words(run: &RunSummary) -> String {
     let mut words = format!("{} ({}) {}", run.name, short_id(run.id), run.state);
     if let Some(failure) = &run.failure {
         words.push_str(&format!(": {} ({})", failure.message, failure.class.as_str()));
-    } else {
+    } else if run.kind != ExperimentKind::Evaluate {
         words.push_str(&format!(" after {} batches", run.progress.batches_done));
     }
     if let (Some(start), Some(end)) = (run.started_at, run.finished_at) {
@@ -132,7 +133,13 @@ pub(super) fn last_words(run: &RunSummary) -> String {
         words.push_str(&format!(", {}", duration(seconds)));
     }
     if run.best_validation.is_some() {
-        words.push_str(&format!(", best validation {}", loss(run.best_validation)));
+        // An evaluation has but one.
+        let best = if run.kind == ExperimentKind::Evaluate {
+            ""
+        } else {
+            "best "
+        };
+        words.push_str(&format!(", {best}validation {}", loss(run.best_validation)));
     }
     words
 }
@@ -265,6 +272,7 @@ pub(super) fn status(run: &RunSummary) -> String {
     match run.state {
         RunState::Queued if run.attempts == 0 => "waits for a worker".to_owned(),
         RunState::Queued => "waits for another worker".to_owned(),
+        RunState::Running if run.kind == ExperimentKind::Evaluate => "measures".to_owned(),
         RunState::Running => {
             let parts = [
                 run.progress
@@ -283,7 +291,10 @@ pub(super) fn status(run: &RunSummary) -> String {
 
 /// A line of plain progress.
 fn line(run: &RunSummary) -> String {
-    format!("{} {}: {}", short_id(run.id), progress(run), status(run))
+    match run.kind {
+        ExperimentKind::Evaluate => format!("{}: {}", short_id(run.id), status(run)),
+        _ => format!("{} {}: {}", short_id(run.id), progress(run), status(run)),
+    }
 }
 
 /// How long the rest takes at the present speed, evaluations left out.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
+use motif_motor::checkpoint::read_bounded;
 use serde_json::json;
 
 use crate::pth;
@@ -31,14 +32,16 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let path = &arguments.file;
     let cannot = || format!("cannot import {}", path.display());
-    let bytes = std::fs::read(path).with_context(cannot)?;
+    let bytes = read_bounded(path).with_context(cannot)?;
     let hints = arguments
         .activation
         .as_ref()
         .map(|name| json!({ "activation": name }));
     let checkpoint = pth::import(&bytes, path, hints.as_ref()).map_err(|error| match error {
         pth::ImportError::Activation => {
-            anyhow::anyhow!("no hp.json beside it says which activation function its units have: give --activation")
+            anyhow::anyhow!(
+                "no hp.json beside it says which activation function its units have: give --activation"
+            )
         }
         error => error.into(),
     });

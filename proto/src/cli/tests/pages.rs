@@ -14,6 +14,7 @@ use crate::client::stub::{invalid_spec, noon, problem as plain_problem, run, ser
 use crate::id::RunId;
 use crate::metrics::{Curve, Measured, RunMetrics, StepValue};
 use crate::run::{Failure, FailureClass, RunState, RunSummary};
+use crate::spec::ExperimentKind;
 
 fn trained() -> RunSummary {
     let point = |step, value| {
@@ -161,6 +162,11 @@ fn the_last_line_says_how_a_run_ended_and_why() {
     assert_eq!(
         watch::last_words(&run),
         "demo (beef0001) succeeded after 500 batches, 1 min 1 s, best validation 0.03100"
+    );
+    run.kind = ExperimentKind::Evaluate;
+    assert_eq!(
+        watch::last_words(&run),
+        "demo (beef0001) succeeded, 1 min 1 s, validation 0.03100"
     );
     run.state = RunState::Failed;
     run.failure = Some(Failure {

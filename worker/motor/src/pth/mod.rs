@@ -14,16 +14,11 @@ mod pickle;
 mod tensor;
 mod write;
 
-use std::fs::File;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use self::archive::Archive;
 use self::pickle::{Pickle, Value};
 use crate::host_tensor::{HostTensor, TensorTable};
-
-/// Files above this are refused unread, as for other checkpoints.
-const MAX_FILE_BYTES: u64 = 2 << 30;
 
 /// What a `.pth` file holds, in host memory.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,14 +41,6 @@ pub struct AdamState {
 /// Why a file is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum PthError {
-    #[error("cannot read {path}")]
-    Read {
-        path: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("the file has {bytes} bytes, more than the {MAX_FILE_BYTES} that any network needs")]
-    TooLarge { bytes: u64 },
     #[error(
         "the file was written in the format that PyTorch used before 1.6: load it with a newer PyTorch and save it again"
     )]
@@ -77,25 +64,6 @@ pub enum PthError {
 }
 
 impl PthFile {
-    /// # Errors
-    /// When the file cannot be read or is refused.
-    pub fn read_from(path: &Path) -> Result<Self, PthError> {
-        let failed = |source| PthError::Read {
-            path: path.to_owned(),
-            source,
-        };
-        let mut bytes = Vec::new();
-        let file = File::open(path).map_err(failed)?;
-        let read = file
-            .take(MAX_FILE_BYTES + 1)
-            .read_to_end(&mut bytes)
-            .map_err(failed)? as u64;
-        if read > MAX_FILE_BYTES {
-            return Err(PthError::TooLarge { bytes: read });
-        }
-        Self::from_bytes(&bytes)
-    }
-
     /// # Errors
     /// When the bytes are no such file, are damaged, or name anything but tensors in plain containers.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, PthError> {
