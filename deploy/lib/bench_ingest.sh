@@ -59,7 +59,7 @@ ensure_mlflow() {
     echo "${mlflow_versions[*]}" >"$home/.motif-versions"
 }
 
-# One measurement of MLflow on a new database of the Postgres that the coordinator has started.
+# One measurement of MLflow, with a process for each of two cores, on a new database of the Postgres that the coordinator has started.
 mlflow_ingest() {
     local python=$cache/mlflow/bin/python socket database server address status=0
     socket=$(readlink -f "$work/coordinator/postgres")

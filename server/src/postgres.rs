@@ -209,6 +209,8 @@ fn settings(durable: bool) -> Vec<&'static str> {
         "max_connections=100",
         "shared_buffers=128MB",
         "jit=off",
+        // Journals of curves are emptied all the time; their room is to be used again soon.
+        "autovacuum_naptime=10s",
         "log_min_messages=warning",
         "log_checkpoints=off",
         "timezone=UTC",
