@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use motif_motor::checkpoint::Checkpoint;
 use motif_motor::config::{Objective, TrainingConfig};
 use motif_motor::device::{Device, Numerics, Precision};
+use motif_motor::engine::Engine as EpisodeEngine;
 use motif_motor::error::Error as MotorError;
 use motif_motor::evaluation::{Evaluation, Examiner, Progress};
 use motif_motor::training::{BatchReport, Trainer};
@@ -64,6 +65,7 @@ pub trait Training {
 #[derive(Clone, Copy, Debug)]
 pub struct Motor {
     numerics: Numerics,
+    episodes: EpisodeEngine,
 }
 
 impl Motor {
@@ -72,7 +74,32 @@ impl Motor {
     /// # Errors
     /// When the device cannot be used.
     pub fn new(device: Device) -> Result<Self, motif_motor::device::DeviceError> {
-        Numerics::new(Precision::F32, device).map(|numerics| Self { numerics })
+        Numerics::new(Precision::F32, device).map(|numerics| Self {
+            numerics,
+            episodes: EpisodeEngine::Fused,
+        })
+    }
+
+    /// The same with a choice of what runs the episodes of new trainings; resumed ones keep theirs.
+    #[must_use]
+    pub fn with_episodes_by(self, episodes: EpisodeEngine) -> Self {
+        Self { episodes, ..self }
+    }
+
+    /// The same with threads that share the work of an episode. They change no result.
+    #[must_use]
+    pub fn with_threads(self, threads: usize) -> Self {
+        Self {
+            numerics: self.numerics.with_threads(threads),
+            ..self
+        }
+    }
+
+    fn config(&self, spec: &ExperimentSpec) -> TrainingConfig {
+        TrainingConfig {
+            engine: self.episodes,
+            ..training_config(spec)
+        }
     }
 }
 
@@ -88,7 +115,7 @@ impl Engine for Motor {
             // A checkpoint of the run itself holds all that the base gave, but for what a teacher shows.
             if let Some(resume) = resume {
                 let own = read(resume)?;
-                let config = with_inputs_of(training_config(spec), &own.config.network, None);
+                let config = with_inputs_of(self.config(spec), &own.config.network, None);
                 let teaches = config.objective == Objective::MuscleActivity;
                 let trainer = Trainer::resume(config, self.numerics, &own)?;
                 return Ok(Box::new(match base.filter(|_| teaches) {
@@ -96,7 +123,7 @@ impl Engine for Motor {
                     None => trainer,
                 }));
             }
-            let config = training_config(spec);
+            let config = self.config(spec);
             let base = base.map(read).transpose()?;
             let Some(base) = base else {
                 return Ok(Box::new(Trainer::new(config, self.numerics)?));

@@ -218,6 +218,8 @@ mod tests {
     use motif_proto::spec::preset::PresetInfo;
     use serde_json::json;
 
+    use motif_motor::engine::Engine;
+
     use super::*;
 
     #[test]
@@ -302,6 +304,7 @@ mod tests {
                 delays: vec![75],
                 noise: false,
             },
+            engine: Engine::Fused,
             frozen: vec![Group::Recurrent],
             objective: Objective::Movement,
             compatibility: CompatibilityConfig {

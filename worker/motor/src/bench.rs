@@ -39,7 +39,7 @@ impl Default for BenchOptions {
             threads: 1,
             device: Device::Cpu,
             precision: Precision::F32,
-            engine: Engine::Reference,
+            engine: Engine::Fused,
             n: 20,
             warmup: 1,
             seed: 0,
@@ -88,8 +88,12 @@ pub fn train(options: &BenchOptions) -> Result<BenchReport, Error> {
         "must be 102 to 10000",
     )?;
     check("n", options.n > 0, "must be at least 1")?;
-    let numerics = Numerics::new(options.precision, options.device)?;
-    set_intra_op_threads(options.threads);
+    let numerics = Numerics::new(options.precision, options.device)?.with_threads(options.threads);
+    // The fused engine has threads of its own.
+    set_intra_op_threads(match options.engine {
+        Engine::Reference => options.threads,
+        Engine::Fused => 1,
+    });
     let policy = Policy::new(&config.network, config.seed, numerics);
     let mut learner = Learner::new(
         policy,
@@ -97,7 +101,8 @@ pub fn train(options: &BenchOptions) -> Result<BenchReport, Error> {
         config.loss_weights,
         config.clip,
         numerics,
-    );
+    )
+    .with_engine(options.engine);
     let mut timings = Vec::with_capacity(options.n);
     for batch in 0..options.warmup + options.n {
         let timing = time_batch(&mut learner, options, batch as u64)?;
@@ -133,9 +138,9 @@ fn time_batch(learner: &mut Learner, options: &BenchOptions, batch: u64) -> Resu
     let episode = Episode::new(std::slice::from_ref(&trial), numerics);
     let noise = NoiseSource::training(options.seed, batch, trial.rows());
     let ready = now();
-    let rollout = learner.roll_out(&episode, Some(&noise));
+    let played = learner.roll_out(&episode, Some(&noise));
     let rolled_out = now();
-    let learnt = learner.learn(&rollout, &episode.goal);
+    let learnt = learner.learn(&played, &episode.goal);
     let learnt_at = now();
     let (losses, _) = learnt.map_err(|NotFinite { quantity }| Error::Diverged {
         batch,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::engine::Engine;
 use crate::environment::ObservationLayout;
 use crate::error::Error;
 use crate::loss::LossWeights;
@@ -29,6 +30,9 @@ pub struct TrainingConfig {
     pub loss_weights: LossWeights,
     pub seed: u64,
     pub evaluation: EvaluationConfig,
+    /// What runs the episodes, where it covers the network. Checkpoints of before there was a choice name none.
+    #[serde(default = "Engine::before_there_was_a_choice")]
+    pub engine: Engine,
     /// Parts of the network that keep their values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub frozen: Vec<Group>,
@@ -51,6 +55,7 @@ impl Default for TrainingConfig {
             loss_weights: LossWeights::default(),
             seed: 0,
             evaluation: EvaluationConfig::default(),
+            engine: Engine::Fused,
             frozen: vec![],
             objective: Objective::Movement,
             compatibility: CompatibilityConfig::default(),

@@ -94,6 +94,7 @@ pub enum DeviceError {
 pub struct Numerics {
     kind: Kind,
     device: tch::Device,
+    threads: usize,
 }
 
 impl Numerics {
@@ -117,6 +118,7 @@ impl Numerics {
         Ok(Self {
             kind: precision.kind(),
             device,
+            threads: 1,
         })
     }
 
@@ -125,7 +127,22 @@ impl Numerics {
         Self {
             kind: precision.kind(),
             device: tch::Device::Cpu,
+            threads: 1,
         }
+    }
+
+    /// The same with threads that share the work within an episode, where the engine can share it out without
+    /// changing a result: see [`FusedEngine`](crate::engine::FusedEngine).
+    #[must_use]
+    pub fn with_threads(self, threads: usize) -> Self {
+        Self {
+            threads: threads.max(1),
+            ..self
+        }
+    }
+
+    pub fn threads(self) -> usize {
+        self.threads
     }
 
     pub fn kind(self) -> Kind {

@@ -9,11 +9,11 @@ use crate::arm::Effector;
 use crate::checkpoint::Checkpoint;
 use crate::config::{EvaluationConfig, TrainingConfig};
 use crate::device::{Numerics, set_intra_op_threads};
-use crate::engine::{EpisodeRun, NoiseSource, Recording};
+use crate::engine::{Engine, EpisodeRun, FusedEngine, NoiseSource, Recording};
 use crate::environment::Episode;
 use crate::error::Error;
 use crate::host_tensor::in_precision;
-use crate::policy::Policy;
+use crate::policy::{Effective, Policy};
 use crate::random::{Purpose, Stream};
 use crate::tasks::{DELAY_STEPS, Task, Trial, TrialConditions};
 
@@ -69,8 +69,12 @@ const SPEEDS: usize = 10;
 /// Test directions: a condition's rows are numbered by them.
 const DIRECTIONS: usize = 32;
 
-/// Conditions that run side by side by default. Fixed, because the rounding of products may depend on it.
+/// Conditions that the reference engine runs side by side by default. Fixed, because the rounding of products may
+/// depend on it.
 pub const CONDITIONS_PER_CHUNK: usize = 10;
+
+/// Rows for each thread that the fused engine runs side by side. Nothing depends on it but speed and memory.
+const FUSED_ROWS_PER_THREAD: usize = 32;
 
 /// An evaluation of a policy: every task × speed × delay × direction, shortest conditions first.
 ///
@@ -86,6 +90,15 @@ pub struct Evaluator<'a> {
     pub seed: u64,
     pub batch: u64,
     pub conditions_per_chunk: usize,
+    /// Runs the episodes where it covers the policy; else the reference engine does.
+    pub engine: Engine,
+}
+
+/// What runs the episodes of an evaluation.
+enum Player {
+    Reference,
+    /// With the weights that all of them run with.
+    Fused(Box<FusedEngine>, Effective),
 }
 
 /// The progress callback broke off.
@@ -130,16 +143,25 @@ impl Evaluator<'_> {
             .enumerate()
             .collect();
         trials.sort_by_key(|(_, trial)| trial.steps());
-        let steps: usize = trials.chunks(self.conditions_per_chunk).map(longest).sum();
+        let mut player = self.player();
+        let per_chunk = match &player {
+            Player::Reference => self.conditions_per_chunk,
+            Player::Fused(..) => {
+                let rows = trials.first().map_or(1, |(_, trial)| trial.rows());
+                (FUSED_ROWS_PER_THREAD * self.numerics.threads()).div_ceil(rows)
+            }
+        };
+        let steps: usize = trials.chunks(per_chunk).map(longest).sum();
         let mut done = 0;
         let mut outcomes = Vec::with_capacity(trials.len());
-        for chunk in trials.chunks(self.conditions_per_chunk) {
+        for chunk in trials.chunks(per_chunk) {
             let (places, trials): (Vec<usize>, Vec<Trial>) = chunk.iter().cloned().unzip();
-            let mut on_step = || {
-                done += 1;
+            let mut on_steps = |count| {
+                done += count;
                 progress(done as f64 / steps as f64)
             };
-            outcomes.extend(places.into_iter().zip(self.run_chunk(&trials, &mut on_step)?));
+            let of_chunk = self.run_chunk(&mut player, &trials, &mut on_steps)?;
+            outcomes.extend(places.into_iter().zip(of_chunk));
         }
         outcomes.sort_by_key(|(place, _)| *place);
         Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
@@ -176,30 +198,35 @@ impl Evaluator<'_> {
         trials
     }
 
+    fn player(&self) -> Player {
+        let fused = match self.engine {
+            Engine::Reference => None,
+            Engine::Fused => FusedEngine::new(self.policy, self.numerics).ok(),
+        };
+        fused.map_or(Player::Reference, |engine| {
+            Player::Fused(Box::new(engine), self.policy.effective())
+        })
+    }
+
     fn run_chunk(
         &self,
+        player: &mut Player,
         trials: &[Trial],
-        on_step: &mut dyn FnMut() -> ControlFlow<()>,
+        on_steps: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Vec<ConditionOutcome>, Interrupted> {
         let _no_grad = tch::no_grad_guard();
         let episode = Episode::new(trials, self.numerics);
         let noise = self.protocol.noise.then(|| self.noise(trials));
-        let recording = Recording::Fingertip;
-        let mut run = EpisodeRun::new(
-            self.effector,
-            self.policy,
-            &episode,
-            noise.as_ref(),
-            recording,
-            self.numerics,
-        );
-        while !run.is_done() {
-            run.step();
-            if on_step().is_break() {
-                return Err(Interrupted);
+        let fingertip = match player {
+            Player::Reference => self.run_by_steps(&episode, noise.as_ref(), on_steps)?,
+            Player::Fused(engine, weights) => {
+                engine.roll_out(weights, &episode, noise.as_ref());
+                if on_steps(episode.longest()).is_break() {
+                    return Err(Interrupted);
+                }
+                engine.fingertips()
             }
-        }
-        let fingertip = run.finish().fingertip;
+        };
         let in_double = |tensor: &Tensor| tensor.to_kind(Kind::Double).to_device(tch::Device::Cpu);
         let missed = in_double(&(&fingertip - &episode.goal));
         let fingertip = in_double(&fingertip);
@@ -214,6 +241,30 @@ impl Evaluator<'_> {
             first_row += trial.rows();
         }
         Ok(outcomes)
+    }
+
+    fn run_by_steps(
+        &self,
+        episode: &Episode,
+        noise: Option<&NoiseSource>,
+        on_steps: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<Tensor, Interrupted> {
+        let recording = Recording::Fingertip;
+        let mut run = EpisodeRun::new(
+            self.effector,
+            self.policy,
+            episode,
+            noise,
+            recording,
+            self.numerics,
+        );
+        while !run.is_done() {
+            run.step();
+            if on_steps(1).is_break() {
+                return Err(Interrupted);
+            }
+        }
+        Ok(run.finish().fingertip)
     }
 
     fn noise(&self, trials: &[Trial]) -> NoiseSource {
@@ -272,6 +323,7 @@ impl Examiner {
             seed: self.config.seed,
             batch: self.batch,
             conditions_per_chunk: CONDITIONS_PER_CHUNK,
+            engine: self.config.engine,
         };
         evaluator.evaluate(self.config.evaluated_tasks(), progress)
     }

@@ -5,13 +5,13 @@ use tch::Tensor;
 use crate::arm::Effector;
 use crate::checkpoint::CheckpointError;
 use crate::device::Numerics;
-use crate::engine::{NoiseSource, Recording, Rollout, roll_out};
+use crate::engine::{Engine, FusedEngine, NoiseSource, Recording, Rollout, roll_out};
 use crate::environment::Episode;
 use crate::host_tensor::TensorTable;
 use crate::imitation::Demonstration;
-use crate::loss::{LossTerms, LossWeights, Losses};
+use crate::loss::{LossTerms, LossWeights, Losses, weight_size};
 use crate::optimizer::{Adam, clip, gradients, joint_norm};
-use crate::policy::Policy;
+use crate::policy::{Effective, Policy};
 
 /// An arm, a policy that moves it, and an optimizer that improves the policy.
 #[derive(Debug)]
@@ -22,6 +22,17 @@ pub struct Learner {
     pub(crate) adam: Adam,
     weights: LossWeights,
     clip: Option<f64>,
+    /// Runs the episodes, unless the reference engine does.
+    fused: Option<FusedEngine>,
+}
+
+/// An episode that was run, with what its gradients need.
+#[derive(Debug)]
+pub enum Played {
+    /// By the reference engine: sequences with their graph.
+    Reference(Rollout),
+    /// By the fused engine, which keeps the sequences itself: the weights that it ran with.
+    Fused(Effective),
 }
 
 /// A loss term or gradient stopped being finite; nothing was changed.
@@ -46,6 +57,25 @@ impl Learner {
             adam,
             weights,
             clip,
+            fused: None,
+        }
+    }
+
+    /// Has episodes run by an engine, or by the reference engine where that one does not cover them.
+    #[must_use]
+    pub fn with_engine(mut self, engine: Engine) -> Self {
+        self.fused = match engine {
+            Engine::Reference => None,
+            Engine::Fused => FusedEngine::new(&self.policy, self.numerics).ok(),
+        };
+        self
+    }
+
+    /// The engine that runs the episodes.
+    pub fn engine(&self) -> Engine {
+        match self.fused {
+            None => Engine::Reference,
+            Some(_) => Engine::Fused,
         }
     }
 
@@ -73,25 +103,45 @@ impl Learner {
     }
 
     /// Runs an episode, recording what [`learn`](Self::learn) needs.
-    pub fn roll_out(&self, episode: &Episode, noise: Option<&NoiseSource>) -> Rollout {
-        roll_out(
-            &self.effector,
-            &self.policy,
-            episode,
-            noise,
-            Recording::Losses,
-            self.numerics,
-        )
+    pub fn roll_out(&mut self, episode: &Episode, noise: Option<&NoiseSource>) -> Played {
+        match &mut self.fused {
+            Some(fused) => {
+                let effective = self.policy.effective();
+                fused.roll_out(&effective, episode, noise);
+                Played::Fused(effective)
+            }
+            None => Played::Reference(roll_out(
+                &self.effector,
+                &self.policy,
+                episode,
+                noise,
+                Recording::Losses,
+                self.numerics,
+            )),
+        }
     }
 
-    /// Losses of a roll-out, and the update that they ask for. Returns the losses and the joint norm of the
+    /// Losses of the last episode, and the update that they ask for. Returns the losses and the joint norm of the
     /// gradients before clipping.
     ///
     /// # Errors
     /// [`NotFinite`] if a loss or gradient is not: then nothing is updated.
-    pub fn learn(&mut self, rollout: &Rollout, goal: &Tensor) -> Result<(Losses, f64), NotFinite> {
-        let terms = LossTerms::new(&self.policy, rollout, goal, &self.weights);
-        self.descend(&terms)
+    pub fn learn(&mut self, played: &Played, goal: &Tensor) -> Result<(Losses, f64), NotFinite> {
+        match (played, &mut self.fused) {
+            (Played::Fused(effective), Some(fused)) => {
+                let weight =
+                    (self.weights.weight != 0.0).then(|| weight_size(&self.policy) * self.weights.weight);
+                let losses = fused.losses(&self.weights, weight.as_ref());
+                require_finite(&losses)?;
+                let slopes = effective.dot(&fused.slopes(&self.weights));
+                self.descend(losses, &weight.into_iter().fold(slopes, |sum, term| sum + term))
+            }
+            (Played::Reference(rollout), _) => {
+                let terms = LossTerms::new(&self.policy, rollout, goal, &self.weights);
+                self.descend(terms.values(), &terms.total)
+            }
+            (Played::Fused(_), None) => unreachable!("the fused engine ran it"),
+        }
     }
 
     /// The same for a recording of muscle activity, seen without acting on the arm.
@@ -111,23 +161,13 @@ impl Learner {
             &shown.activation,
             &self.weights,
         );
-        self.descend(&terms)
+        self.descend(terms.values(), &terms.total)
     }
 
-    fn descend(&mut self, terms: &LossTerms) -> Result<(Losses, f64), NotFinite> {
-        let losses = terms.values();
-        // The sum comes first in `named`; the term that spoilt it says more.
-        let spoilt = losses
-            .named()
-            .into_iter()
-            .rev()
-            .find(|(_, value)| !value.is_finite());
-        if let Some((name, _)) = spoilt {
-            return Err(NotFinite {
-                quantity: format!("loss/{name}"),
-            });
-        }
-        let gradients = gradients(&terms.total, &self.policy, false);
+    /// Updates the policy along the gradient of a scalar that has the slope of the losses' total.
+    fn descend(&mut self, losses: Losses, scalar: &Tensor) -> Result<(Losses, f64), NotFinite> {
+        require_finite(&losses)?;
+        let gradients = gradients(scalar, &self.policy, false);
         let norm = joint_norm(&gradients);
         if !norm.is_finite() {
             let spoilt = gradients
@@ -144,5 +184,20 @@ impl Learner {
         };
         self.adam.update(&self.policy, &gradients);
         Ok((losses, norm))
+    }
+}
+
+fn require_finite(losses: &Losses) -> Result<(), NotFinite> {
+    // The sum comes first in `named`; the term that spoilt it says more.
+    let spoilt = losses
+        .named()
+        .into_iter()
+        .rev()
+        .find(|(_, value)| !value.is_finite());
+    match spoilt {
+        None => Ok(()),
+        Some((name, _)) => Err(NotFinite {
+            quantity: format!("loss/{name}"),
+        }),
     }
 }

@@ -201,7 +201,7 @@ fn firing_rate(hidden: &Tensor) -> Tensor {
 
 /// Σ over **all** named parameters, masks and signs too, of the mean |p| of each: so a fully connected network
 /// has a constant 4 in it.
-fn weight_size(policy: &Policy) -> Tensor {
+pub(crate) fn weight_size(policy: &Policy) -> Tensor {
     policy
         .named_parameters()
         .map(|(_, parameter)| mean(&parameter.abs()))

@@ -42,6 +42,7 @@ pub fn philox4x32_10(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
 }
 
 /// Ten rounds on several counters at once, word by word.
+#[inline(always)]
 fn rounds<const N: usize>(counter: &mut [[u32; N]; 4], mut key: [u32; 2]) {
     const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
     const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
@@ -62,11 +63,13 @@ fn rounds<const N: usize>(counter: &mut [[u32; N]; 4], mut key: [u32; 2]) {
 }
 
 impl Stream {
+    #[inline(always)]
     fn key(&self) -> [u32; 2] {
         [self.seed as u32, (self.seed >> 32) as u32]
     }
 
     /// The counter of a block of four elements. Batches take 56 bits, purposes 8.
+    #[inline(always)]
     fn counter(&self, block: u32) -> [u32; 4] {
         let high = (self.batch >> 32) as u32 & 0x00FF_FFFF;
         [
@@ -96,6 +99,15 @@ impl Stream {
     ///
     /// Box and Muller's transformation, in single precision; |z| stays below 6.8.
     pub fn fill_normal(&self, first: u32, out: &mut [f32]) {
+        pulp::Arch::new().dispatch(FillNormal {
+            stream: self,
+            first,
+            out,
+        });
+    }
+
+    #[inline(always)]
+    fn fill_normal_here(&self, first: u32, out: &mut [f32]) {
         // The first block may be entered in the middle.
         let skipped = first as usize % 4;
         let (head, rest) = out.split_at_mut(if skipped == 0 {
@@ -131,7 +143,7 @@ impl Stream {
     }
 
     /// Normal draws of `N` consecutive blocks, word by word.
-    #[inline]
+    #[inline(always)]
     fn normal_blocks<const N: usize>(&self, first: u32) -> [[f32; N]; 4] {
         let mut words = self.counter(first).map(|word| [word; N]);
         for (lane, word) in words[0].iter_mut().enumerate() {
@@ -151,18 +163,34 @@ impl Stream {
     }
 }
 
+/// [`Stream::fill_normal`], compiled for each instruction set. None changes a bit: nothing is contracted.
+struct FillNormal<'a> {
+    stream: &'a Stream,
+    first: u32,
+    out: &'a mut [f32],
+}
+
+impl pulp::WithSimd for FillNormal<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        self.stream.fill_normal_here(self.first, self.out);
+    }
+}
+
 /// Blocks that [`Stream::fill_normal`] computes side by side, for the compiler to vectorise.
 const LANES: usize = 16;
 
 /// A number in (0, 1] from random bits: (⌊bits/2⌋ + ½) 2⁻³¹.
-#[inline]
+#[inline(always)]
 fn unit_interval(bits: u32) -> f32 {
     const SCALE: f32 = 1.0 / 2_147_483_648.0;
     ((bits >> 1) as i32 as f32 + 0.5) * SCALE
 }
 
 /// Natural logarithm of a positive normal number, to about 2 units in the last place (Cephes' `logf`).
-#[inline]
+#[inline(always)]
 fn ln(x: f32) -> f32 {
     // x = m 2ᵉ with m in [√½, √2).
     const SQRT_HALF_BITS: u32 = 0x3F35_04F3;
@@ -188,7 +216,7 @@ fn ln(x: f32) -> f32 {
 }
 
 /// Sine and cosine of 2π · bits/2³², to about 1e-7.
-#[inline]
+#[inline(always)]
 fn sin_cos_of_turn(bits: u32) -> (f32, f32) {
     // The nearest quarter turn, and the signed rest of at most an eighth.
     const RADIANS: f32 = std::f32::consts::PI / 2_147_483_648.0;

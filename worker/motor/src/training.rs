@@ -56,6 +56,7 @@ impl Trainer {
     /// Goes on where the checkpoint was taken: every later number is that of the uninterrupted run, bit for bit.
     ///
     /// The configuration may differ from the checkpoint's in how long to train and when and how to evaluate.
+    /// The engine is the checkpoint's.
     ///
     /// # Errors
     /// [`Error::InvalidConfig`], or [`Error::Checkpoint`] if the checkpoint belongs to another training or does
@@ -67,6 +68,10 @@ impl Trainer {
     ) -> Result<Self, Error> {
         config.validate()?;
         require_same_training(&config, &checkpoint.config)?;
+        let config = TrainingConfig {
+            engine: checkpoint.config.engine,
+            ..config
+        };
         let policy = Policy::from_state(&config.network, &checkpoint.state, numerics)?;
         let mut trainer = Self::at_start(config, policy, numerics);
         trainer.go_on_from(checkpoint, &checkpoint.moments)?;
@@ -93,6 +98,10 @@ impl Trainer {
                 ),
             });
         }
+        let config = TrainingConfig {
+            engine: base.config.engine,
+            ..config
+        };
         let state = in_precision(&base.state, numerics);
         let policy = Policy::from_state(&config.network, &state, numerics)?;
         let mut trainer = Self::at_start(config, policy, numerics);
@@ -168,10 +177,14 @@ impl Trainer {
             config.loss_weights,
             config.clip,
             numerics,
-        );
+        )
+        .with_engine(config.engine);
         Self {
+            config: TrainingConfig {
+                engine: learner.engine(),
+                ..config
+            },
             learner,
-            config,
             teacher: None,
             next_batch: 0,
             evaluated: None,
@@ -230,8 +243,8 @@ impl Trainer {
         let noise = NoiseSource::training(self.config.seed, batch, trial.rows());
         let learned = match self.config.objective {
             Objective::Movement => {
-                let rollout = self.learner.roll_out(&episode, Some(&noise));
-                self.learner.learn(&rollout, &episode.goal)
+                let played = self.learner.roll_out(&episode, Some(&noise));
+                self.learner.learn(&played, &episode.goal)
             }
             Objective::MuscleActivity => {
                 let teacher = self.teacher.as_ref().ok_or(Error::NoTeacher)?;
@@ -286,6 +299,7 @@ impl Trainer {
             seed: self.config.seed,
             batch,
             conditions_per_chunk: CONDITIONS_PER_CHUNK,
+            engine: self.config.engine,
         };
         let mut evaluation = evaluator.evaluate(self.config.evaluated_tasks(), progress)?;
         self.evaluated = Some(batch);

@@ -6,6 +6,7 @@ use motif_motor::arm::Effector;
 use motif_motor::checkpoint::{Checkpoint, CheckpointError};
 use motif_motor::config::{EvaluationConfig, TrainingConfig};
 use motif_motor::device::{Numerics, Precision};
+use motif_motor::engine::Engine;
 use motif_motor::error::Error;
 use motif_motor::evaluation::{Evaluation, Evaluator};
 use motif_motor::host_tensor::HostTensor;
@@ -218,7 +219,7 @@ fn scores_do_not_depend_on_which_conditions_run_side_by_side() {
     let numerics = Numerics::cpu(Precision::F64);
     let trainer = Trainer::new(config(5), numerics).expect("valid");
     let effector = Effector::new(numerics);
-    let run = |conditions_per_chunk, tasks: &[Task]| {
+    let run = |engine, conditions_per_chunk, tasks: &[Task]| {
         let evaluator = Evaluator {
             effector: &effector,
             policy: trainer.policy(),
@@ -227,16 +228,23 @@ fn scores_do_not_depend_on_which_conditions_run_side_by_side() {
             seed: 5,
             batch: 2,
             conditions_per_chunk,
+            engine,
         };
         evaluator
             .run(tasks, &mut |_| ControlFlow::Continue(()))
             .expect("nobody interrupts")
     };
-    let alone = run(1, &[Task::DlyHalfCircleClk]);
-    let together = run(7, &[Task::DlyHalfReach, Task::DlyHalfCircleClk]);
-    for (alone, together) in alone.iter().zip(&together[10..]) {
+    let alone = run(Engine::Reference, 1, &[Task::DlyHalfCircleClk]);
+    let together = run(
+        Engine::Reference,
+        7,
+        &[Task::DlyHalfReach, Task::DlyHalfCircleClk],
+    );
+    let fused = run(Engine::Fused, 1, &[Task::DlyHalfReach, Task::DlyHalfCircleClk]);
+    for ((alone, together), fused) in alone.iter().zip(&together[10..]).zip(&fused[10..]) {
         assert_eq!(alone.score.delay_steps, together.score.delay_steps);
         assert!((alone.score.position - together.score.position).abs() < 1e-10);
+        assert!((alone.score.position - fused.score.position).abs() < 1e-10);
     }
     let delays: std::collections::BTreeSet<usize> =
         together.iter().map(|outcome| outcome.score.delay_steps).collect();

@@ -25,7 +25,7 @@ pub struct Arguments {
     /// Length of an episode, at least 102; the movement takes steps − 100
     #[arg(long, default_value_t = 200)]
     steps: usize,
-    /// Threads within an operation
+    /// Threads within an episode
     #[arg(long, default_value_t = 1)]
     threads: usize,
     /// Timed batches
@@ -37,8 +37,8 @@ pub struct Arguments {
     /// Seed of all randomness
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Program that runs the episodes
-    #[arg(long, default_value = "reference")]
+    /// Program that runs the episodes: fused or reference
+    #[arg(long, default_value = "fused")]
     engine: Engine,
     /// cpu, cuda or cuda:N
     #[arg(long, default_value = "cpu")]

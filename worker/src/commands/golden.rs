@@ -22,7 +22,7 @@ pub struct Arguments {
     /// cpu, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     device: Device,
-    /// Program that runs the episodes
+    /// Program that runs the episodes: reference or fused
     #[arg(long, default_value = "reference")]
     engine: Engine,
     /// One JSON object instead of a table

@@ -11,6 +11,7 @@ use anyhow::Context;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use motif_motor::device::Device;
+use motif_motor::engine::Engine as EpisodeEngine;
 use motif_motor::evaluation::Evaluation;
 use motif_motor::training::BatchReport;
 use motif_proto::run::Failure;
@@ -41,6 +42,12 @@ pub struct Arguments {
     /// cpu, cuda or cuda:N; the spec's when not given
     #[arg(long)]
     device: Option<Device>,
+    /// Program that runs the episodes, where it covers the network: fused or reference
+    #[arg(long, default_value = "fused")]
+    engine: EpisodeEngine,
+    /// Threads within an episode; they change no result
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
     /// One JSON object a line instead of progress for people
     #[arg(long)]
     json: bool,
@@ -60,7 +67,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         }
     };
     let stop = stop_on_signals().context("cannot listen for signals")?;
-    let engine = Motor::new(arguments.device.unwrap_or_else(|| device(&spec)))?;
+    let engine = Motor::new(arguments.device.unwrap_or_else(|| device(&spec)))?
+        .with_episodes_by(arguments.engine)
+        .with_threads(arguments.threads);
     let (folder, checkpoint) = Folder::open(&arguments.out, &spec, base.as_ref())?;
     let base = base.map(|base| base.checkpoint.to_bytes()).transpose()?;
     // libtorch reports from within an operation by panicking; it becomes one sentence below.

@@ -6,16 +6,17 @@ use super::{JointState, MUSCLES};
 use crate::device::Numerics;
 
 /// Path length (muscle and tendon) at the reference angles, m.
-const LENGTH_M: [f64; MUSCLES] = [0.1510, 0.2322, 0.2859, 0.2355, 0.3329, 0.2989];
+pub(crate) const LENGTH_M: [f64; MUSCLES] = [0.1510, 0.2322, 0.2859, 0.2355, 0.3329, 0.2989];
 /// Linear coefficients p₁ of shoulder and elbow, m/rad.
-const LINEAR_M: [[f64; MUSCLES]; 2] = [
+pub(crate) const LINEAR_M: [[f64; MUSCLES]; 2] = [
     [-0.03, 0.03, 0.0, 0.0, -0.03, 0.03],
     [0.0, 0.0, -0.014, 0.025, -0.016, 0.030],
 ];
 /// Quadratic coefficients p₂ of shoulder and elbow, m/rad².
-const QUADRATIC_M: [[f64; MUSCLES]; 2] = [[0.0; MUSCLES], [0.0, 0.0, -4.0e-3, -2.2e-3, -5.7e-3, -3.2e-3]];
+pub(crate) const QUADRATIC_M: [[f64; MUSCLES]; 2] =
+    [[0.0; MUSCLES], [0.0, 0.0, -4.0e-3, -2.2e-3, -5.7e-3, -3.2e-3]];
 /// Angles r at which the polynomials are developed, rad.
-const REFERENCE_RAD: [f64; 2] = [std::f64::consts::FRAC_PI_2, 0.0];
+pub(crate) const REFERENCE_RAD: [f64; 2] = [std::f64::consts::FRAC_PI_2, 0.0];
 
 /// Muscle paths over the joints.
 ///

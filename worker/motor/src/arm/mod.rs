@@ -5,9 +5,9 @@
 //! [`DT_S`] per step. `docs/arm.md` has the equations, constants and sources in one place.
 
 mod effector;
-mod geometry;
-mod muscle;
-mod skeleton;
+pub(crate) mod geometry;
+pub(crate) mod muscle;
+pub(crate) mod skeleton;
 
 pub use effector::{ArmState, Effector, Loads};
 pub use geometry::{Geometry, GeometryState};

@@ -6,31 +6,31 @@ use super::{DT_S, GeometryState, MUSCLES};
 use crate::device::Numerics;
 
 /// Largest active force, N.
-const MAX_FORCE_N: [f64; MUSCLES] = [838.0, 1207.0, 1422.0, 1549.0, 414.0, 603.0];
+pub(crate) const MAX_FORCE_N: [f64; MUSCLES] = [838.0, 1207.0, 1422.0, 1549.0, 414.0, 603.0];
 /// Length of the tendon, m.
-const TENDON_M: [f64; MUSCLES] = [0.039, 0.066, 0.172, 0.187, 0.204, 0.217];
+pub(crate) const TENDON_M: [f64; MUSCLES] = [0.039, 0.066, 0.172, 0.187, 0.204, 0.217];
 /// Fibre length at which the active force is largest, m.
-const OPTIMAL_M: [f64; MUSCLES] = [0.134, 0.140, 0.092, 0.093, 0.137, 0.127];
+pub(crate) const OPTIMAL_M: [f64; MUSCLES] = [0.134, 0.140, 0.092, 0.093, 0.137, 0.127];
 
 /// Time constants of rising and falling activation, s.
-const RISE_S: f64 = 0.01;
-const FALL_S: f64 = 0.04;
+pub(crate) const RISE_S: f64 = 0.01;
+pub(crate) const FALL_S: f64 = 0.04;
 /// Shortest fibre, m.
-const MIN_FIBRE_M: f64 = 0.001;
+pub(crate) const MIN_FIBRE_M: f64 = 0.001;
 /// Fibre speed that counts as 1, m/s: the same for every muscle (the optimal length does not enter).
-const UNIT_SPEED_M_S: f64 = 1.5;
+pub(crate) const UNIT_SPEED_M_S: f64 = 1.5;
 /// Lengths between which a muscle can pull actively, in optimal lengths.
-const ACTIVE_FROM: f64 = 0.5;
-const ACTIVE_TO: f64 = 1.6;
+pub(crate) const ACTIVE_FROM: f64 = 0.5;
+pub(crate) const ACTIVE_TO: f64 = 1.6;
 /// Force factor of a quickly lengthened muscle.
-const MAX_SPEED_FACTOR: f64 = 1.2;
+pub(crate) const MAX_SPEED_FACTOR: f64 = 1.2;
 /// Scale κ of the passive force. (motornet calls this parameter the slack length.)
-const PASSIVE_SCALE: f64 = 1.3;
+pub(crate) const PASSIVE_SCALE: f64 = 1.3;
 /// Width of the cubic part of the passive curve, in optimal lengths.
-const PASSIVE_WIDTH: f64 = (1.0 + ACTIVE_TO) / 2.0 - 1.0;
+pub(crate) const PASSIVE_WIDTH: f64 = (1.0 + ACTIVE_TO) / 2.0 - 1.0;
 
 /// The two humps of the active length curve: peak, end, weight.
-const HUMPS: [(f64, f64, f64); 2] = [(1.0, ACTIVE_TO, 1.0), (0.725, 0.95, 0.15)];
+pub(crate) const HUMPS: [(f64, f64, f64); 2] = [(1.0, ACTIVE_TO, 1.0), (0.725, 0.95, 0.15)];
 
 /// The six muscles.
 #[derive(Debug)]

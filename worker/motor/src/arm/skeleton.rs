@@ -6,24 +6,24 @@ use super::{DT_S, JOINTS, UPPER_ANGLES_RAD};
 use crate::device::Numerics;
 
 /// Length of the upper arm, m.
-pub(super) const UPPER_ARM_M: f64 = 0.309;
+pub(crate) const UPPER_ARM_M: f64 = 0.309;
 /// Length of the forearm with the hand, m.
-pub(super) const FOREARM_M: f64 = 0.333;
+pub(crate) const FOREARM_M: f64 = 0.333;
 /// Masses, kg.
-const MASS_KG: [f64; JOINTS] = [1.82, 1.43];
+pub(crate) const MASS_KG: [f64; JOINTS] = [1.82, 1.43];
 /// Distance of each centre of mass from the proximal joint, m.
-const CENTRE_M: [f64; JOINTS] = [0.135, 0.165];
+pub(crate) const CENTRE_M: [f64; JOINTS] = [0.135, 0.165];
 /// Moments of inertia about the centres of mass, kg m².
-const INERTIA_KG_M2: [f64; JOINTS] = [0.051, 0.057];
+pub(crate) const INERTIA_KG_M2: [f64; JOINTS] = [0.051, 0.057];
 /// Bound on both joint velocities, rad/s.
-const MAX_VELOCITY_RAD_S: f64 = 1000.0;
+pub(crate) const MAX_VELOCITY_RAD_S: f64 = 1000.0;
 
 /// k = m₂ L₁ g₂, the part of the mass matrix that turns with the elbow, kg m².
-const COUPLING: f64 = MASS_KG[1] * UPPER_ARM_M * CENTRE_M[1];
+pub(crate) const COUPLING: f64 = MASS_KG[1] * UPPER_ARM_M * CENTRE_M[1];
 /// M₂₂ = I₂ + m₂ g₂², also the constant part of M₁₂, kg m².
-const ELBOW_INERTIA: f64 = INERTIA_KG_M2[1] + MASS_KG[1] * CENTRE_M[1] * CENTRE_M[1];
+pub(crate) const ELBOW_INERTIA: f64 = INERTIA_KG_M2[1] + MASS_KG[1] * CENTRE_M[1] * CENTRE_M[1];
 /// Constant part of M₁₁ = I₁ + m₁ g₁² + I₂ + m₂ (g₂² + L₁²) + 2 k cos q₂, kg m².
-const SHOULDER_INERTIA: f64 = INERTIA_KG_M2[0]
+pub(crate) const SHOULDER_INERTIA: f64 = INERTIA_KG_M2[0]
     + MASS_KG[0] * CENTRE_M[0] * CENTRE_M[0]
     + ELBOW_INERTIA
     + MASS_KG[1] * UPPER_ARM_M * UPPER_ARM_M;

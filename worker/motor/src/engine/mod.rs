@@ -1,10 +1,12 @@
 //! Engines: programs that run an episode of arm and network. All give the same numbers to rounding.
 
+mod fused;
 mod reference;
 
 use std::fmt;
 use std::str::FromStr;
 
+pub use fused::{FusedEngine, NotCovered};
 pub use reference::{Details, EpisodeRun, NoiseSource, Recording, Rollout, roll_out};
 use serde::{Deserialize, Serialize};
 
@@ -14,17 +16,26 @@ use serde::{Deserialize, Serialize};
 pub enum Engine {
     /// Tensor operations and libtorch's autograd.
     Reference,
+    /// Whole episodes of leaky networks on the CPU, with a derived adjoint.
+    Fused,
+}
+
+impl Engine {
+    pub(crate) fn before_there_was_a_choice() -> Self {
+        Engine::Reference
+    }
 }
 
 /// The name is no engine's.
 #[derive(Debug, thiserror::Error)]
-#[error("unknown engine `{0}`: reference")]
+#[error("unknown engine `{0}`: fused or reference")]
 pub struct UnknownEngine(pub String);
 
 impl fmt::Display for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Engine::Reference => "reference",
+            Engine::Fused => "fused",
         })
     }
 }
@@ -35,6 +46,7 @@ impl FromStr for Engine {
     fn from_str(name: &str) -> Result<Self, UnknownEngine> {
         match name {
             "reference" => Ok(Engine::Reference),
+            "fused" => Ok(Engine::Fused),
             _ => Err(UnknownEngine(name.to_owned())),
         }
     }

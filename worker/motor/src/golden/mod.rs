@@ -15,6 +15,7 @@ mod literal;
 mod network;
 mod regions;
 mod tasks;
+mod terms;
 mod training;
 
 use std::path::{Path, PathBuf};
@@ -97,6 +98,8 @@ enum FileError {
     Stitch(#[from] crate::policy::StitchError),
     #[error(transparent)]
     Network(#[from] crate::error::Error),
+    #[error(transparent)]
+    Engine(#[from] crate::engine::NotCovered),
     #[error("the loss or its gradient is not finite: {0}")]
     NotFinite(String),
 }
@@ -155,19 +158,21 @@ fn compare(
 ) -> Result<(), FileError> {
     let name = file.name.as_str();
     let is = |family: &str| name.starts_with(family);
-    match engine {
-        Engine::Reference if is("arm_rollout") => arm::open_loop(file, numerics, comparison),
-        Engine::Reference if is("arm_extra") => arm::loads_gradients_curves(file, numerics, comparison),
-        Engine::Reference if is("task_trials") || is("composable_trials") => {
+    let by_reference = engine == Engine::Reference;
+    match name {
+        _ if is("arm_rollout") && by_reference => arm::open_loop(file, numerics, comparison),
+        _ if is("arm_extra") && by_reference => arm::loads_gradients_curves(file, numerics, comparison),
+        _ if (is("task_trials") || is("composable_trials")) && by_reference => {
             tasks::trials(file, numerics, comparison)
         }
-        Engine::Reference if is("rnn_noise") => network::noisy_calls(file, numerics, comparison),
-        Engine::Reference if is("rnn_") || is("gru_") => network::closed_loop(file, numerics, comparison),
-        Engine::Reference if is("transfer_rules") => network::transfer(file, numerics, comparison),
-        Engine::Reference if is("mrnn_multi") => regions::sequences(file, numerics, comparison),
-        Engine::Reference if is("train_steps") => training::updates(file, numerics, comparison),
-        Engine::Reference if is("eval_table") => training::evaluation(file, numerics, comparison),
-        Engine::Reference => Err(FileError::NotCovered(engine)),
+        _ if is("rnn_noise") && by_reference => network::noisy_calls(file, numerics, comparison),
+        _ if is("gru_") && by_reference => network::closed_loop(file, numerics, engine, comparison),
+        _ if is("mrnn_multi") && by_reference => regions::sequences(file, numerics, comparison),
+        _ if is("rnn_") && !is("rnn_noise") => network::closed_loop(file, numerics, engine, comparison),
+        _ if is("transfer_rules") => network::transfer(file, numerics, engine, comparison),
+        _ if is("train_steps") => training::updates(file, numerics, engine, comparison),
+        _ if is("eval_table") => training::evaluation(file, numerics, engine, comparison),
+        _ => Err(FileError::NotCovered(engine)),
     }
 }
 

@@ -5,11 +5,11 @@ use tch::Tensor;
 use super::FileError;
 use super::comparison::{Comparison, Quantity};
 use super::file::GoldenFile;
-use crate::arm::Effector;
+use super::terms::{Term, play};
 use crate::device::{Numerics, Precision};
-use crate::engine::{Recording, Rollout, roll_out};
+use crate::engine::{Engine, Rollout};
 use crate::environment::{Episode, OBSERVATIONS};
-use crate::loss::{LossTerms, LossWeights};
+use crate::loss::LossWeights;
 use crate::optimizer::{Adam, Gradients, clip, gradients, joint_norm};
 use crate::policy::{Activation, LeakyConfig, NetworkConfig, Policy, UnitNoise};
 use crate::tasks::Trial;
@@ -26,10 +26,12 @@ const SMALLEST_COMPARED_GRADIENT: f64 = 1e-5;
 pub(super) fn closed_loop(
     file: &GoldenFile,
     numerics: Numerics,
+    engine: Engine,
     comparison: &mut Comparison,
 ) -> Result<(), FileError> {
     let policy = file.policy(numerics)?;
-    one_update(file, &policy, &LossWeights::default(), numerics, comparison)
+    let weights = LossWeights::default();
+    one_update(file, &policy, &weights, numerics, engine, comparison)
 }
 
 /// `transfer_rules<new rules>`: the network under `base/` is transferred, given the new weights under `param/`, and
@@ -37,6 +39,7 @@ pub(super) fn closed_loop(
 pub(super) fn transfer(
     file: &GoldenFile,
     numerics: Numerics,
+    engine: Engine,
     comparison: &mut Comparison,
 ) -> Result<(), FileError> {
     const NEW_RULES: &str = "mrnn.input_new_rules_region";
@@ -56,7 +59,8 @@ pub(super) fn transfer(
     }
     state.extend(given);
     let policy = Policy::from_state(&fresh.config(), &state, numerics)?;
-    one_update(file, &policy, &LossWeights::POSITION_ONLY, numerics, comparison)
+    let weights = LossWeights::POSITION_ONLY;
+    one_update(file, &policy, &weights, numerics, engine, comparison)
 }
 
 /// An episode without noise, its losses, every gradient, and Adam's first step.
@@ -65,15 +69,14 @@ fn one_update(
     policy: &Policy,
     weights: &LossWeights,
     numerics: Numerics,
+    engine: Engine,
     comparison: &mut Comparison,
 ) -> Result<(), FileError> {
     let trial = Trial::new(file.conditions()?)?;
     let episode = Episode::new(&[trial], numerics);
-    let effector = Effector::new(numerics);
-    let rollout = roll_out(&effector, policy, &episode, None, Recording::Everything, numerics);
+    let (rollout, terms) = play(policy, &episode, weights, engine, numerics)?;
     sequences(file, &rollout, &episode, comparison)?;
 
-    let terms = LossTerms::new(policy, &rollout, &episode.goal, weights);
     let quantity = match policy.config() {
         NetworkConfig::Leaky(LeakyConfig {
             activation: Activation::Relu,
@@ -81,14 +84,17 @@ fn one_update(
         }) => Quantity::ReluGradient,
         _ => Quantity::Gradient,
     };
-    for (name, term) in named_terms(&terms) {
-        comparison.stored(Quantity::Loss, file, &format!("loss/{name}"), &term.reshape([1]))?;
+    let mut of_total = Vec::new();
+    for Term { name, value, scalar } in &terms {
+        let value = Tensor::from_slice(&[*value]);
+        comparison.stored(Quantity::Loss, file, &format!("loss/{name}"), &value)?;
+        of_total = gradients(scalar, policy, true);
         let rms = format!("grad_rms/{name}");
         if file.has(&rms) {
-            comparison.stored(quantity, file, &rms, &root_mean_squares(term, policy))?;
+            comparison.stored(quantity, file, &rms, &root_mean_squares(&of_total))?;
         }
     }
-    let gradients = gradients(&terms.total, policy, false);
+    let gradients = of_total;
     for (name, gradient) in &gradients {
         comparison.stored(quantity, file, &format!("grad/{name}"), gradient)?;
     }
@@ -140,27 +146,8 @@ fn sequences(
     Ok(())
 }
 
-/// The terms that are used, under the reference's names.
-pub(super) fn named_terms(terms: &LossTerms) -> Vec<(&'static str, &Tensor)> {
-    let optional = [
-        ("l1_rate", &terms.rate),
-        ("l1_weight", &terms.weight),
-        ("l1_muscle_act", &terms.muscle),
-        ("simple_dynamics", &terms.dynamics),
-    ];
-    let used = optional
-        .into_iter()
-        .filter_map(|(name, term)| Some((name, term.as_ref()?)));
-    [("l1_dist", &terms.position)]
-        .into_iter()
-        .chain(used)
-        .chain([("total", &terms.total)])
-        .collect()
-}
-
-/// Root mean square of a term's gradient, tensor by tensor.
-fn root_mean_squares(term: &Tensor, policy: &Policy) -> Tensor {
-    let gradients = gradients(term, policy, true);
+/// Root mean square of a gradient, tensor by tensor.
+fn root_mean_squares(gradients: &Gradients) -> Tensor {
     let rms = |(_, gradient): &(_, Tensor)| gradient.square().mean(None::<tch::Kind>).sqrt();
     Tensor::stack(&gradients.iter().map(rms).collect::<Vec<_>>(), 0)
 }

@@ -9,6 +9,7 @@ use super::network::{CLIP, LEARNING_RATE};
 use crate::arm::Effector;
 use crate::config::EvaluationConfig;
 use crate::device::Numerics;
+use crate::engine::Engine;
 use crate::environment::Episode;
 use crate::evaluation::{CONDITIONS_PER_CHUNK, ConditionOutcome, Evaluation, Evaluator};
 use crate::learner::Learner;
@@ -22,6 +23,7 @@ type StoredTrial = (String, bool, usize, usize, Vec<usize>);
 pub(super) fn updates(
     file: &GoldenFile,
     numerics: Numerics,
+    engine: Engine,
     comparison: &mut Comparison,
 ) -> Result<(), FileError> {
     let policy = file.policy(numerics)?;
@@ -31,12 +33,13 @@ pub(super) fn updates(
         LossWeights::default(),
         Some(CLIP),
         numerics,
-    );
+    )
+    .with_engine(engine);
     let (mut losses, mut norms) = (Vec::new(), Vec::new());
     for (trial, update) in file.literal::<Vec<StoredTrial>>("trials")?.into_iter().zip(1..) {
         let episode = Episode::new(&[stored_trial(trial)?], numerics);
-        let rollout = learner.roll_out(&episode, None);
-        let learnt = learner.learn(&rollout, &episode.goal);
+        let played = learner.roll_out(&episode, None);
+        let learnt = learner.learn(&played, &episode.goal);
         let (loss, norm) = learnt.map_err(|error| FileError::NotFinite(error.quantity))?;
         losses.push(loss);
         norms.push(norm);
@@ -102,6 +105,7 @@ fn loss_named(losses: &Losses, name: &str) -> Result<f64, FileError> {
 pub(super) fn evaluation(
     file: &GoldenFile,
     numerics: Numerics,
+    engine: Engine,
     comparison: &mut Comparison,
 ) -> Result<(), FileError> {
     let noise: bool = file.literal("noise")?;
@@ -129,6 +133,7 @@ pub(super) fn evaluation(
         seed: 0,
         batch: 0,
         conditions_per_chunk: CONDITIONS_PER_CHUNK,
+        engine,
     };
     let outcomes = evaluator
         .run(&tasks, &mut |_| std::ops::ControlFlow::Continue(()))

@@ -1,0 +1,247 @@
+//! The engine as the rest of the crate uses it: policies and tensors in, losses and gradients out.
+
+use std::ops::Range;
+
+use tch::Tensor;
+use tch::kind::Element;
+
+use super::arm::SENSED_SIZE;
+use super::block::{Block, Script};
+use super::network::{Constants, Weights};
+use super::real::Real;
+use super::{Episodes, Threads};
+use crate::arm::MUSCLES;
+use crate::device::{Numerics, Precision};
+use crate::engine::{Details, NoiseSource, Rollout};
+use crate::environment::Episode;
+use crate::loss::{LossWeights, Losses};
+use crate::policy::{Effective, EffectiveLeaky, LeakyPolicy, Policy};
+
+/// Why the fused engine does not run something. The reference engine does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotCovered {
+    #[error("the fused engine runs leaky networks only")]
+    Network,
+    #[error("the fused engine computes on the CPU only")]
+    Device,
+}
+
+/// Runs episodes of leaky networks on the CPU, forward and backward.
+#[derive(Debug)]
+pub struct FusedEngine {
+    episodes: Kinds,
+}
+
+#[derive(Debug)]
+enum Kinds {
+    F32(Box<Episodes<f32>>),
+    F64(Box<Episodes<f64>>),
+}
+
+/// Calls a method of the episodes of either kind.
+macro_rules! either {
+    ($kinds:expr, $episodes:ident => $call:expr) => {
+        match $kinds {
+            Kinds::F32($episodes) => $call,
+            Kinds::F64($episodes) => $call,
+        }
+    };
+}
+
+impl FusedEngine {
+    /// Whether a policy's episodes can be run.
+    ///
+    /// # Errors
+    /// [`NotCovered`] with the reason.
+    pub fn covers(policy: &Policy, numerics: Numerics) -> Result<(), NotCovered> {
+        match policy {
+            Policy::Gru(_) => Err(NotCovered::Network),
+            Policy::Leaky(_) if numerics.device() != tch::Device::Cpu => Err(NotCovered::Device),
+            Policy::Leaky(_) => Ok(()),
+        }
+    }
+
+    /// An engine for policies of this one's shape.
+    ///
+    /// # Errors
+    /// [`NotCovered`] as [`covers`](Self::covers) says.
+    pub fn new(policy: &Policy, numerics: Numerics) -> Result<Self, NotCovered> {
+        Self::covers(policy, numerics)?;
+        let Policy::Leaky(policy) = policy else {
+            return Err(NotCovered::Network);
+        };
+        let constants = constants(policy);
+        let threads = Threads::new(numerics.threads());
+        let episodes = match numerics.precision() {
+            Precision::F32 => Kinds::F32(Box::new(Episodes::new(constants, threads))),
+            Precision::F64 => Kinds::F64(Box::new(Episodes::new(constants, threads))),
+        };
+        Ok(Self { episodes })
+    }
+
+    /// Runs an episode. `weights` are the policy's matrices as they act; without `noise` the network is silent.
+    pub fn roll_out(&mut self, weights: &Effective, episode: &Episode, noise: Option<&NoiseSource>) {
+        let Effective::Leaky(weights) = weights else {
+            unreachable!("the engine was made for a leaky network")
+        };
+        either!(&mut self.episodes, episodes => {
+            let (known, goal) = (numbers(&episode.known), numbers(&episode.goal));
+            let script = Script {
+                steps: episode.longest(),
+                rows: episode.rows(),
+                known: &known,
+                observation: episode.layout.width() as usize,
+                goal: &goal,
+            };
+            episodes.forward(host(weights), script, noise);
+        });
+    }
+
+    /// Losses of the last episode; `weight` is the term of the weights' own size, already weighted.
+    pub fn losses(&self, weights: &LossWeights, weight: Option<&Tensor>) -> Losses {
+        let means = either!(&self.episodes, episodes => episodes.means());
+        let mut losses = Losses {
+            position: means.position,
+            rate: weights.rate * means.rate,
+            weight: weight.map_or(0.0, |term| term.double_value(&[])),
+            muscle: weights.muscle * means.muscle,
+            dynamics: weights.dynamics * means.dynamics.unwrap_or(0.0),
+            imitation: None,
+            total: 0.0,
+        };
+        losses.total = losses.position + losses.rate + losses.weight + losses.muscle + losses.dynamics;
+        losses
+    }
+
+    /// Gradients of the weighted losses of the last episode, the weights' own size apart, with respect to the
+    /// matrices as they act: W, U, b, V, c. To be asked for once an episode.
+    pub fn slopes(&mut self, losses: &LossWeights) -> Vec<Tensor> {
+        self.slopes_of(1.0, losses)
+    }
+
+    /// The same with a weight of the position error too.
+    pub(crate) fn slopes_of(&mut self, position: f64, losses: &LossWeights) -> Vec<Tensor> {
+        either!(&mut self.episodes, episodes => {
+            let slopes = episodes.backward(position, losses);
+            tensors(slopes, episodes.network().shape.hidden)
+        })
+    }
+
+    /// Fingertips of the last episode, `[T + 1, batch, 2]`, metres.
+    pub fn fingertips(&self) -> Tensor {
+        either!(&self.episodes, episodes => fingertips(episodes))
+    }
+
+    /// Sequences of the last episode, before its slopes were asked for. With noise, the observations hold that of
+    /// the inputs.
+    pub fn rollout(&self, numerics: Numerics) -> Rollout {
+        either!(&self.episodes, episodes => rollout(episodes, numerics))
+    }
+}
+
+fn constants(policy: &LeakyPolicy) -> Constants {
+    let config = policy.config();
+    let noise_scale = (2.0 / config.alpha()).sqrt();
+    let start = policy.network().prepare().start(1).x;
+    Constants {
+        hidden: config.hidden,
+        known: config.inputs.observations() - SENSED_SIZE,
+        activation: config.activation,
+        alpha: config.alpha(),
+        hidden_noise: noise_scale * config.hidden_noise,
+        input_noise: noise_scale * config.input_noise,
+        initial_x: numbers(&start.to_kind(tch::Kind::Double)),
+    }
+}
+
+fn host<T: Real>(weights: &EffectiveLeaky) -> Weights<T> {
+    Weights {
+        recurrent: numbers(&weights.recurrent),
+        input: numbers(&weights.input),
+        base_firing: numbers(&weights.base_firing),
+        output_weight: numbers(&weights.output_weight),
+        output_bias: numbers(&weights.output_bias),
+    }
+}
+
+/// A tensor's numbers, row by row.
+fn numbers<T: Element + Default + Copy>(tensor: &Tensor) -> Vec<T> {
+    let tensor = tensor.detach().contiguous();
+    let mut values = vec![T::default(); tensor.numel()];
+    let count = values.len();
+    tensor.copy_data(&mut values, count);
+    values
+}
+
+/// In the order of [`EffectiveLeaky::tensors`].
+fn tensors<T: Real>(weights: Weights<T>, hidden: usize) -> Vec<Tensor> {
+    let matrix = |values: Vec<T>, rows: usize| Tensor::from_slice(&values).reshape([rows as i64, -1]);
+    vec![
+        matrix(weights.recurrent, hidden),
+        matrix(weights.input, hidden),
+        Tensor::from_slice(&weights.base_firing),
+        matrix(weights.output_weight, MUSCLES),
+        Tensor::from_slice(&weights.output_bias),
+    ]
+}
+
+fn fingertips<T: Real>(episodes: &Episodes<T>) -> Tensor {
+    let instants = episodes.steps + 1;
+    let mut values = Vec::with_capacity(instants * episodes.rows * 2);
+    for instant in 0..instants {
+        for block in episodes.blocks() {
+            values.extend((0..block.rows()).flat_map(|row| block.fingertip(instant, row)));
+        }
+    }
+    Tensor::from_slice(&values).reshape([instants as i64, -1, 2])
+}
+
+/// Appends a row's numbers at an instant.
+type Reader<'a, T> = dyn Fn(&Block<T>, usize, usize, &mut Vec<f64>) + 'a;
+
+fn rollout<T: Real>(episodes: &Episodes<T>, numerics: Numerics) -> Rollout {
+    let shape = episodes.network().shape;
+    let sequence = |instants: Range<usize>, width: usize, read: &Reader<'_, T>| {
+        let mut values = Vec::new();
+        for instant in instants.clone() {
+            for block in episodes.blocks() {
+                for row in 0..block.rows() {
+                    read(block, instant, row, &mut values);
+                }
+            }
+        }
+        let size = [instants.len() as i64, episodes.rows as i64, width as i64];
+        numerics.tensor(&values, &size)
+    };
+    let (steps, hidden) = (episodes.steps, shape.hidden);
+    let activation = sequence(0..steps + 1, MUSCLES, &|block, instant, row, values| {
+        block.read_state(instant, row, 4..10, values);
+    });
+    let after_calls = sequence(1..steps + 1, hidden, &|block, instant, row, values| {
+        block.read_z(instant, row, 0..hidden, values);
+    });
+    let start = numerics.zeros(&[1, episodes.rows as i64, hidden as i64]);
+    Rollout {
+        fingertip: fingertips(episodes),
+        activation: Some(activation),
+        hidden: Some(Tensor::cat(&[start, after_calls], 0)),
+        details: Some(Details {
+            observation: sequence(
+                0..steps + 1,
+                shape.known + SENSED_SIZE,
+                &|block, instant, row, values| {
+                    block.read_observation(instant, row, values);
+                },
+            ),
+            x: sequence(0..steps, hidden, &|block, instant, row, values| {
+                block.read_d(instant, row, 0..hidden, values);
+            }),
+            action: sequence(0..steps, MUSCLES, &|block, instant, row, values| {
+                block.read_excitation(instant, row, values);
+            }),
+            joint: sequence(0..steps + 1, 4, &|block, instant, row, values| {
+                block.read_state(instant, row, 0..4, values);
+            }),
+        }),
+    }
+}

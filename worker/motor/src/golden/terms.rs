@@ -1,0 +1,130 @@
+//! An episode without noise and its loss terms, run by either engine.
+
+use tch::Tensor;
+
+use super::FileError;
+use crate::arm::Effector;
+use crate::device::Numerics;
+use crate::engine::{Engine, FusedEngine, Recording, Rollout, roll_out};
+use crate::environment::Episode;
+use crate::loss::{LossTerms, LossWeights, weight_size};
+use crate::policy::Policy;
+
+/// One term of the loss, under the reference's name.
+pub(super) struct Term {
+    pub name: &'static str,
+    pub value: f64,
+    /// A scalar with the term's gradient.
+    pub scalar: Tensor,
+}
+
+/// Every sequence of the episode, and the terms that are used, their total last.
+pub(super) fn play(
+    policy: &Policy,
+    episode: &Episode,
+    weights: &LossWeights,
+    engine: Engine,
+    numerics: Numerics,
+) -> Result<(Rollout, Vec<Term>), FileError> {
+    match engine {
+        Engine::Reference => Ok(play_by_reference(policy, episode, weights, numerics)),
+        Engine::Fused => play_fused(policy, episode, weights, numerics),
+    }
+}
+
+fn play_by_reference(
+    policy: &Policy,
+    episode: &Episode,
+    weights: &LossWeights,
+    numerics: Numerics,
+) -> (Rollout, Vec<Term>) {
+    let effector = Effector::new(numerics);
+    let rollout = roll_out(&effector, policy, episode, None, Recording::Everything, numerics);
+    let terms = LossTerms::new(policy, &rollout, &episode.goal, weights);
+    let terms = [
+        ("l1_dist", Some(terms.position)),
+        ("l1_rate", terms.rate),
+        ("l1_weight", terms.weight),
+        ("l1_muscle_act", terms.muscle),
+        ("simple_dynamics", terms.dynamics),
+        ("total", Some(terms.total)),
+    ];
+    let term = |(name, scalar): (&'static str, Option<Tensor>)| {
+        scalar.map(|scalar| Term {
+            name,
+            value: scalar.double_value(&[]),
+            scalar,
+        })
+    };
+    (rollout, terms.into_iter().filter_map(term).collect())
+}
+
+fn play_fused(
+    policy: &Policy,
+    episode: &Episode,
+    weights: &LossWeights,
+    numerics: Numerics,
+) -> Result<(Rollout, Vec<Term>), FileError> {
+    let mut engine = FusedEngine::new(policy, numerics)?;
+    let effective = policy.effective();
+    let size = (weights.weight != 0.0).then(|| weight_size(policy) * weights.weight);
+    engine.roll_out(&effective, episode, None);
+    let rollout = engine.rollout(numerics);
+    let losses = engine.losses(weights, size.as_ref());
+    // The engine forgets an episode when its slopes are asked for.
+    let mut term = |name: &'static str, value: f64, position: f64, weights: LossWeights| {
+        engine.roll_out(&effective, episode, None);
+        let slopes = engine.slopes_of(position, &weights);
+        let size = if weights.weight == 0.0 {
+            None
+        } else {
+            size.as_ref()
+        };
+        let scalar = size
+            .into_iter()
+            .fold(effective.dot(&slopes), |sum, term| sum + term);
+        Term { name, value, scalar }
+    };
+    let alone = LossWeights::POSITION_ONLY;
+    let mut terms = vec![term("l1_dist", losses.position, 1.0, alone)];
+    for (name, value, only) in [
+        (
+            "l1_rate",
+            losses.rate,
+            LossWeights {
+                rate: weights.rate,
+                ..alone
+            },
+        ),
+        (
+            "l1_weight",
+            losses.weight,
+            LossWeights {
+                weight: weights.weight,
+                ..alone
+            },
+        ),
+        (
+            "l1_muscle_act",
+            losses.muscle,
+            LossWeights {
+                muscle: weights.muscle,
+                ..alone
+            },
+        ),
+        (
+            "simple_dynamics",
+            losses.dynamics,
+            LossWeights {
+                dynamics: weights.dynamics,
+                ..alone
+            },
+        ),
+    ] {
+        if only != alone {
+            terms.push(term(name, value, 0.0, only));
+        }
+    }
+    terms.push(term("total", losses.total, 1.0, *weights));
+    Ok((rollout, terms))
+}
