@@ -6,9 +6,15 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::aligned::Aligned;
 use super::arm::{self, ArmLanes, SENSED_SIZE, STATE_SIZE, Sensed};
+use super::block::Script;
+use super::network::{Constants, Weights};
 use super::product::{Panels, Rows, add_outer_products, multiply};
 use super::real::{Lanes, each, width};
+use super::{Episodes, Threads};
 use crate::arm::{MUSCLES, UPPER_ANGLES_RAD};
+use crate::engine::NoiseSource;
+use crate::loss::LossWeights;
+use crate::policy::Activation;
 
 /// A function of one number on every lane.
 #[derive(Clone, Copy)]
@@ -75,10 +81,13 @@ fn worst(function: Function, from: f64, to: f64, relative: bool, exact: fn(f64) 
     })
 }
 
+/// A function, an interval, whether its error is relative, what it should be, and the limit of its error.
+type Case = (Function, f64, f64, bool, fn(f64) -> f64, f64);
+
 #[test]
 fn functions_have_the_errors_that_are_stated() {
     let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
-    let cases: [(Function, f64, f64, bool, fn(f64) -> f64, f64); 8] = [
+    let cases: [Case; 8] = [
         (Function::ExpOfNegative, -87.0, 0.0, true, f64::exp, 2e-7),
         (Function::ExpOfNegative, -1000.0, -87.0, false, f64::exp, 1e-37),
         (Function::Ln1p, 0.0, 1.0, true, f64::ln_1p, 2e-7),
@@ -233,7 +242,8 @@ proptest! {
             arch.dispatch(step).iter().zip(&weights).map(|(output, weight)| output * weight).sum()
         };
         for (index, slope) in slopes.iter().enumerate() {
-            let h = if index < 10 || index >= STATE_SIZE { 1e-6 } else { 1e-3 };
+            let forces = 10..STATE_SIZE;
+            let h = if forces.contains(&index) { 1e-3 } else { 1e-6 };
             let shifted = |by: f64| {
                 let mut step = Step { state: step.state, excitation: step.excitation, torque: step.torque };
                 match index.checked_sub(STATE_SIZE) {
@@ -327,5 +337,56 @@ fn products_are_those_of_the_matrices() {
                 assert_eq!(found, exact, "outer {column} {across}");
             }
         }
+    }
+}
+
+/// Slopes of a small noisy episode, computed with an instruction set.
+fn slopes_with(arch: Arch, activation: Activation) -> Weights<f32> {
+    let (hidden, known, steps, rows) = (20, 14, 30, 19);
+    let constants = Constants {
+        hidden,
+        known,
+        activation,
+        alpha: 0.5,
+        hidden_noise: 0.2,
+        input_noise: 0.02,
+        initial_x: vec![0.0; hidden],
+    };
+    let mut episodes = Episodes::new(constants, Threads::default());
+    episodes.arch = arch;
+    let numbers = |count: usize, scale: f32| -> Vec<f32> {
+        (0..count)
+            .map(|i| ((i * 37 % 101) as f32 / 50.0 - 1.0) * scale)
+            .collect()
+    };
+    let weights = Weights {
+        recurrent: numbers(hidden * hidden, 0.2),
+        input: numbers(hidden * (known + SENSED_SIZE), 0.5),
+        base_firing: numbers(hidden, 0.1),
+        output_weight: numbers(MUSCLES * hidden, 0.5),
+        output_bias: numbers(MUSCLES, 0.5),
+    };
+    let script = Script {
+        steps,
+        rows,
+        known: &numbers((steps + 1) * rows * (known + SENSED_SIZE), 0.5),
+        observation: known + SENSED_SIZE,
+        goal: &numbers((steps + 1) * rows * 2, 0.3),
+    };
+    episodes.forward(weights, script, Some(&NoiseSource::training(1, 2, rows)));
+    episodes.backward(1.0, &LossWeights::default())
+}
+
+#[test]
+fn the_instruction_set_does_not_change_a_bit() {
+    for activation in [
+        Activation::Softplus,
+        Activation::Relu,
+        Activation::Tanh,
+        Activation::Sigmoid,
+    ] {
+        let here = slopes_with(Arch::new(), activation);
+        assert!(here.recurrent.iter().any(|&slope| slope != 0.0));
+        assert_eq!(here, slopes_with(Arch::Scalar, activation), "{activation}");
     }
 }
