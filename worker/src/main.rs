@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         Command::Import(arguments) => import::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Golden(arguments) => golden::run(&arguments),
-        Command::Bench(bench::Command::Train(arguments)) => bench::train(&arguments),
+        Command::Bench(command) => command.run(),
     };
     match done {
         Ok(code) => code,

@@ -1,4 +1,5 @@
-//! `motif-worker bench`: how long a training batch takes, with the flags and keys of the PyTorch peer's benchmark.
+//! `motif-worker bench`: how long a training batch takes, with the flags and keys of the PyTorch peer's benchmark;
+//! the products in it; an evaluation.
 
 use std::process::ExitCode;
 
@@ -11,6 +12,65 @@ use motif_motor::engine::Engine;
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Train(Arguments),
+    Evaluate(EvaluateArguments),
+    Products(ProductsArguments),
+}
+
+impl Command {
+    /// Runs the measurement.
+    ///
+    /// # Errors
+    /// When the options are impossible or the device cannot be used.
+    pub fn run(&self) -> anyhow::Result<ExitCode> {
+        match self {
+            Command::Train(arguments) => train(arguments),
+            Command::Evaluate(arguments) => evaluate(arguments),
+            Command::Products(arguments) => products(arguments),
+        }
+    }
+}
+
+/// Time whole evaluations: ten tasks at ten speeds in 32 directions, with noise.
+#[derive(Debug, Args)]
+pub struct EvaluateArguments {
+    /// Hidden units
+    #[arg(long, default_value_t = 256)]
+    hidden: usize,
+    /// Threads within an episode
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// Timed evaluations
+    #[arg(long, default_value_t = 3)]
+    n: usize,
+    /// Program that runs the episodes: fused or reference
+    #[arg(long, default_value = "fused")]
+    engine: Engine,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Time the matrix products of a training batch alone, by libtorch: the floor under it.
+#[derive(Debug, Args)]
+pub struct ProductsArguments {
+    /// Hidden units
+    #[arg(long, default_value_t = 256)]
+    hidden: usize,
+    /// Trials in a batch
+    #[arg(long, default_value_t = 32)]
+    batch: usize,
+    /// Length of an episode
+    #[arg(long, default_value_t = 200)]
+    steps: usize,
+    /// Threads within a product
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// Timed repetitions
+    #[arg(long, default_value_t = 20)]
+    n: usize,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 /// Time training batches of half reaches: roll-out, losses, backward pass, clipping, Adam.
@@ -51,11 +111,46 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Runs `bench train`.
-///
-/// # Errors
-/// When the options are impossible or the device cannot be used.
-pub fn train(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<ExitCode> {
+    let report =
+        motif_motor::bench::evaluation(arguments.hidden, arguments.threads, arguments.engine, arguments.n)?;
+    if arguments.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        println!(
+            "{} units, {} conditions, {} trial steps, {} engine, threads: {}: {:.0} ms (median of {})",
+            report.hidden,
+            report.conditions,
+            report.trial_steps,
+            report.engine,
+            report.threads,
+            report.total_ms,
+            report.n
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn products(arguments: &ProductsArguments) -> anyhow::Result<ExitCode> {
+    let report = motif_motor::bench::products(
+        arguments.hidden,
+        arguments.batch,
+        arguments.steps,
+        arguments.threads,
+        arguments.n,
+    )?;
+    if arguments.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        println!(
+            "{} units: {:.2} GFLOP a batch; {:.1} ms as calls, {:.1} ms at the {:.0} GFLOP/s of a large product",
+            report.hidden, report.gflop, report.calls_ms, report.floor_ms, report.gflop_per_s
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn train(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let report = motif_motor::bench::train(&BenchOptions {
         hidden: arguments.hidden,
         batch: arguments.batch,

@@ -4,29 +4,39 @@
 //! is vectorised over units and the arms' over rows. Three products a step do most of the work. Nothing is
 //! allocated once buffers have grown to the longest episode.
 //!
-//! In reading order: `real` (numbers and vectors of them), `arm` and `units` (a step and its adjoint), `product`,
-//! `network` (how weights are laid out for it), `block` (an episode), and here what joins the blocks: threads and
-//! losses. `docs/engine.md` derives the adjoint.
+//! In reading order: `real` and `precision` (numbers and vectors of them); `arm`, with `muscles` and `skeleton`, and
+//! `units` (a step and its adjoint); `product`, `network` (how weights are laid out for it); `block`, `forward`,
+//! `backward` (an episode of some rows); here what joins the blocks, threads and losses; `engine` (what the rest of
+//! the crate sees). `docs/engine.md` derives the adjoint.
 //!
 //! Results depend neither on the number of threads nor on the instruction set: every entry is computed by the same
 //! operations in the same order on any of them.
 
 mod aligned;
 mod arm;
+mod backward;
 mod block;
 mod engine;
+mod forward;
+mod muscles;
 mod network;
 mod noise;
+mod precision;
 mod product;
 mod real;
+mod skeleton;
+#[cfg(test)]
+mod tests;
 mod units;
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use self::aligned::Aligned;
-use self::block::{BLOCK_ROWS, Backward, Block, Forward, Script, Seeds};
+use self::backward::Backward;
+use self::block::{BLOCK_ROWS, Block, Script, Seeds};
 pub use self::engine::{FusedEngine, NotCovered};
+use self::forward::Forward;
 use self::network::{Constants, Packed, Weights};
 use self::product::{ROW_GROUP, Rows, add_outer_products};
 use self::real::Real;

@@ -1,8 +1,15 @@
-//! How long a training batch takes, measured as the PyTorch peer's benchmark does.
+//! How long a training batch takes, measured as the PyTorch peer's benchmark does; the products in it alone; and an
+//! evaluation.
+
+mod evaluation;
+mod products;
 
 use std::time::Instant;
 
 use serde::Serialize;
+
+pub use self::evaluation::{EvaluationReport, evaluation};
+pub use self::products::{ProductsReport, products};
 
 use crate::config::{TrainingConfig, check};
 use crate::device::{Device, Numerics, Precision, set_intra_op_threads};
@@ -179,17 +186,7 @@ fn half_reach(options: &BenchOptions, batch: u64) -> Trial {
 }
 
 fn report(options: &BenchOptions, timings: &[Timing]) -> BenchReport {
-    let median_ms = |part: fn(&Timing) -> f64| {
-        let mut seconds: Vec<f64> = timings.iter().map(part).collect();
-        seconds.sort_by(f64::total_cmp);
-        let middle = seconds.len() / 2;
-        let median = if seconds.len() % 2 == 1 {
-            seconds[middle]
-        } else {
-            (seconds[middle - 1] + seconds[middle]) / 2.0
-        };
-        1e3 * median
-    };
+    let median_ms = |part: fn(&Timing) -> f64| median_ms(timings.iter().map(part).collect());
     let total_ms = median_ms(|timing| timing.forward + timing.backward);
     BenchReport {
         hidden: options.hidden,
@@ -207,6 +204,18 @@ fn report(options: &BenchOptions, timings: &[Timing]) -> BenchReport {
         env_steps_per_s: 1e3 * (options.batch * options.steps) as f64 / total_ms,
         last_loss: timings.last().map_or(0.0, |timing| timing.loss),
     }
+}
+
+/// Median of some seconds, in milliseconds.
+fn median_ms(mut seconds: Vec<f64>) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    let middle = seconds.len() / 2;
+    let median = match seconds.len() {
+        0 => 0.0,
+        odd if odd % 2 == 1 => seconds[middle],
+        _ => (seconds[middle - 1] + seconds[middle]) / 2.0,
+    };
+    1e3 * median
 }
 
 #[cfg(test)]
@@ -229,6 +238,17 @@ mod tests {
         );
         assert!(report.last_loss.is_finite() && report.last_loss > 0.0);
         assert!(report.wall_ms >= report.total_ms && report.total_ms > 0.0);
+    }
+
+    #[test]
+    fn an_evaluation_and_the_products_are_timed_whole() {
+        let report = evaluation(4, 2, Engine::Fused, 1).expect("runs");
+        assert_eq!(report.conditions, 100);
+        assert!(report.trial_steps > 100 * 32 * 125 && report.total_ms > 0.0);
+        let report = products(16, 2, 3, 1, 2).expect("runs");
+        let expected = 2e-9 * (6 * 16) as f64 * (44 + 22 + 44) as f64;
+        assert!((report.gflop - expected).abs() < 1e-12);
+        assert!(report.calls_ms > 0.0 && report.floor_ms > 0.0);
     }
 
     #[test]
