@@ -2,6 +2,7 @@
 # Reading a curve of a million points at a thousand pixels: the whole of it, and a tenth somewhere.
 
 bench_curves() {
+    [ -z "${1:-}" ] || [ "$1" = --peer ] || fail "\`$1\` is not an option of curves"
     start_coordinator
     "$programs/motif" bench curves --json | tee "$work/curves.measured"
     stop_coordinator

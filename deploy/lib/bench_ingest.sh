@@ -5,8 +5,13 @@
 mlflow_versions=(mlflow==3.17.2 psycopg2-binary==2.9.13)
 
 bench_ingest() {
-    local peer=no size
-    [ "${1:-}" = --peer ] && peer=yes
+    local peer=no size argument
+    for argument in "$@"; do
+        case $argument in
+            --peer) peer=yes ;;
+            *) fail "\`$argument\` is not an option of ingest" ;;
+        esac
+    done
     [ "$peer" = no ] || ensure_mlflow
     start_coordinator
     : >"$work/ingest.measured"
