@@ -6,6 +6,7 @@ mod reference;
 use std::fmt;
 use std::str::FromStr;
 
+pub(crate) use fused::{Drive, Instant, MuscleLaw};
 pub use fused::{FusedEngine, NotCovered};
 pub use reference::{Details, EpisodeRun, NoiseSource, Recording, Rollout, roll_out};
 use serde::{Deserialize, Serialize};

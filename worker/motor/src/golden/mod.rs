@@ -6,11 +6,12 @@
 //!
 //! - `comparison`: relative errors, their kinds and limits;
 //! - `file`: a file's tensors and conditions;
-//! - `arm`, `tasks`, `network`, `regions`, `training`: what is computed for each family of files.
+//! - `arm`, `fused_arm`, `tasks`, `network`, `regions`, `training`: what is computed for each family of files.
 
 mod arm;
 mod comparison;
 mod file;
+mod fused_arm;
 mod literal;
 mod network;
 mod regions;
@@ -161,10 +162,11 @@ fn compare(
     let by_reference = engine == Engine::Reference;
     match name {
         _ if is("arm_rollout") && by_reference => arm::open_loop(file, numerics, comparison),
+        _ if is("arm_rollout") => fused_arm::open_loop(file, numerics, comparison),
         _ if is("arm_extra") && by_reference => arm::loads_gradients_curves(file, numerics, comparison),
-        _ if (is("task_trials") || is("composable_trials")) && by_reference => {
-            tasks::trials(file, numerics, comparison)
-        }
+        _ if is("arm_extra") => fused_arm::loads_gradients_curves(file, numerics, comparison),
+        // Trials are laid out before any engine runs them.
+        _ if is("task_trials") || is("composable_trials") => tasks::trials(file, numerics, comparison),
         _ if is("rnn_noise") && by_reference => network::noisy_calls(file, numerics, comparison),
         _ if is("gru_") && by_reference => network::closed_loop(file, numerics, engine, comparison),
         _ if is("mrnn_multi") && by_reference => regions::sequences(file, numerics, comparison),

@@ -127,6 +127,30 @@ pub(crate) fn start<S: Simd, T: Real>(
     (state, sensed(angle, &fibres))
 }
 
+/// Adjoint of [`start`]: slopes of the angles and velocities.
+#[inline(always)]
+pub(crate) fn start_adjoint<S: Simd, T: Real>(
+    angle: OfJoints<S, T>,
+    velocity: OfJoints<S, T>,
+    new: &ArmLanes<S, T>,
+    sensed: &Sensed<S, T>,
+) -> [OfJoints<S, T>; 2] {
+    let silent = [angle[0].constant(0.0); MUSCLES];
+    let (of_geometry, _) = muscle_adjoint(&fibres(angle, velocity), silent, new.force, sensed);
+    let by_fingertip = fingertip_adjoint(angle, sensed.fingertip);
+    let [by_angle, by_velocity] = geometry_adjoint(angle, velocity, &of_geometry);
+    [
+        each(
+            #[inline(always)]
+            |j| new.angle[j] + by_fingertip[j] + by_angle[j],
+        ),
+        each(
+            #[inline(always)]
+            |j| new.velocity[j] + by_velocity[j],
+        ),
+    ]
+}
+
 /// One step under excitations, which are clipped to [0, 1], and outer joint torques (N m).
 ///
 /// The torque comes from the old forces and the old moment arms, the new forces from the new activation and the

@@ -67,7 +67,7 @@ pub(super) fn activate_adjoint<S: Simd, T: Real>(
 #[derive(Clone, Copy)]
 pub(super) struct Fibre<S: Simd, T: Real> {
     /// Before the floor, m.
-    raw_length: Lanes<S, T>,
+    pub(super) raw_length: Lanes<S, T>,
     pub(super) length: Lanes<S, T>,
     pub(super) speed: Lanes<S, T>,
 }
@@ -87,11 +87,7 @@ pub(super) fn fibres<S: Simd, T: Real>(
             let of_elbow = (arms[m][1] + LINEAR_M[1][m]) * 0.5 * deviation[1];
             let raw_length = of_shoulder + of_elbow + (LENGTH_M[m] - TENDON_M[m]);
             let stretching = velocity[0].mul_add(arms[m][0], velocity[1] * arms[m][1]);
-            Fibre {
-                raw_length,
-                length: raw_length.at_least(MIN_FIBRE_M) * (1.0 / OPTIMAL_M[m]),
-                speed: stretching * (1.0 / UNIT_SPEED_M_S),
-            }
+            Fibre::at(raw_length, stretching, m)
         },
     )
 }
@@ -119,6 +115,25 @@ pub(super) fn moment_arms<S: Simd, T: Real>(angle: OfJoints<S, T>) -> [OfJoints<
 }
 
 impl<S: Simd, T: Real> Fibre<S, T> {
+    /// A muscle's fibre at a length before the floor, m, and a path speed, m/s.
+    #[inline(always)]
+    pub(super) fn at(raw_length: Lanes<S, T>, speed: Lanes<S, T>, muscle: usize) -> Self {
+        Self {
+            raw_length,
+            length: raw_length.at_least(MIN_FIBRE_M) * (1.0 / OPTIMAL_M[muscle]),
+            speed: speed * (1.0 / UNIT_SPEED_M_S),
+        }
+    }
+
+    /// Passive force, length factor, speed factor.
+    pub(super) fn factors(&self) -> [Lanes<S, T>; 3] {
+        [
+            passive(self.length)[0],
+            length_factor(self.length)[0],
+            speed_factor(self.speed)[0],
+        ]
+    }
+
     /// F = Fmax (a f_l f_v + f_p), N.
     #[inline(always)]
     pub(super) fn force(&self, muscle: usize, activation: Lanes<S, T>) -> Lanes<S, T> {
@@ -175,8 +190,8 @@ fn speed_factor<S: Simd, T: Real>(speed: Lanes<S, T>) -> [Lanes<S, T>; 2] {
 /// Slopes of what the muscles know of the joints.
 pub(super) struct GeometrySlopes<S: Simd, T: Real> {
     /// Path lengths, m, and speeds, m/s.
-    length: OfMuscles<S, T>,
-    velocity: OfMuscles<S, T>,
+    pub(super) length: OfMuscles<S, T>,
+    pub(super) velocity: OfMuscles<S, T>,
     /// Moment arms, m, other than through the speeds.
     pub(super) arm: [OfJoints<S, T>; MUSCLES],
 }
