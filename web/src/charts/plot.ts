@@ -106,11 +106,20 @@ export function valueScale(
   if (low === null || high === null) return logarithmic ? [0.1, 1] : [0, 1];
   if (logarithmic) {
     const room = low === high ? 2 : Math.max((high / low) ** 0.06, 1.02);
-    return [low / room, high * room];
+    return [clearOfDecade(low / room), high * room];
   }
   const room = low === high ? Math.abs(low) / 2 || 1 : (high - low) * 0.06;
   const bottom = low >= 0 ? Math.max(0, low - room) : low - room;
   return [bottom, high + room];
+}
+
+/**
+ * The lower end of a logarithmic scale, kept from lying just below a power of ten: from there uPlot's search for ticks
+ * rounds past that power, then to 0, and never ends.
+ */
+function clearOfDecade(low: number): number {
+  const decade = 10 ** Math.floor(Math.log10(low));
+  return Math.min(low, 9 * decade);
 }
 
 function axis(colours: PlotColours, more: Partial<uPlot.Axis>): uPlot.Axis {

@@ -140,7 +140,8 @@ describe("the dashboard", () => {
   it("reads values at the pointer", async () => {
     const training = chartOf(page, "Training loss");
     await training.locator(".u-over").hover();
-    await training.getByText(/^batch \S+$/).waitFor();
+    // Thousands are set apart by spaces.
+    await training.getByText(/^batch [\d\s]+$/).waitFor();
   });
 
   it("hands out checkpoints whose bytes are those that were stored", async () => {

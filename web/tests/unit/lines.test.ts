@@ -66,6 +66,15 @@ describe("scales", () => {
     expect(top).toBeGreaterThan(0.5);
     expect(valueScale(0, 0, false)).toEqual([0, 1]);
   });
+
+  it("never begin just below a power of ten, where ticks would have no end", () => {
+    for (let low = 1e-6; low < 100; low *= 1.003) {
+      const bottom = Number(valueScale(low, low * 1.5, true)[0]);
+      const mantissa = bottom / 10 ** Math.floor(Math.log10(bottom));
+      expect(mantissa).toBeLessThan(9.4);
+      expect(bottom).toBeLessThanOrEqual(low);
+    }
+  });
 });
 
 describe("the palette", () => {
