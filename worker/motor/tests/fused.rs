@@ -7,10 +7,11 @@ use motif_motor::device::{Numerics, Precision, set_intra_op_threads};
 use motif_motor::engine::{Engine, FusedEngine, NoiseSource, NotCovered, Recording, roll_out};
 use motif_motor::environment::Episode;
 use motif_motor::learner::Learner;
-use motif_motor::loss::{LossTerms, LossWeights};
+use motif_motor::loss::{LossTerms, LossWeights, Losses};
 use motif_motor::policy::{Activation, Feedback, GruConfig, InputLayout, LeakyConfig, NetworkConfig, Policy};
 use motif_motor::tasks::{Family, Mode, Task, Trial, TrialConditions};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use tch::{Kind, Tensor};
 
 /// A network, an episode for it, and the weights of the losses.
@@ -44,31 +45,63 @@ impl Case {
     }
 }
 
+/// Losses and gradients of the reference engine, but for the term of the weights' own size, which is given apart.
+struct Reference {
+    losses: Losses,
+    weight: f64,
+    gradients: Vec<Tensor>,
+}
+
+fn reference(case: &Case, policy: &Policy, numerics: Numerics) -> Reference {
+    let (episode, noise) = (case.episode(numerics), case.noise());
+    let rollout = roll_out(
+        &Effector::new(numerics),
+        policy,
+        &episode,
+        noise.as_ref(),
+        Recording::Losses,
+        numerics,
+    );
+    let terms = LossTerms::new(policy, &rollout, &episode.goal, &case.weights);
+    let without_weight = match &terms.weight {
+        None => terms.total.shallow_clone(),
+        Some(weight) => &terms.total - weight,
+    };
+    let parameters: Vec<&Tensor> = policy.trainable().map(|(_, tensor)| tensor).collect();
+    Reference {
+        losses: terms.values(),
+        weight: terms.weight.as_ref().map_or(0.0, |term| term.double_value(&[])),
+        gradients: Tensor::run_backward(&[&without_weight], &parameters, false, false),
+    }
+}
+
+/// Norm of the difference of gradients, relative to the norm of the expected ones.
+fn relative_difference(found: &[Tensor], expected: &[Tensor]) -> f64 {
+    let norm = |tensors: &mut dyn Iterator<Item = Tensor>| {
+        let norms: Vec<Tensor> = tensors.map(|tensor| tensor.norm()).collect();
+        Tensor::stack(&norms, 0).norm().double_value(&[])
+    };
+    let pairs = || {
+        found
+            .iter()
+            .zip(expected)
+            .filter(|(_, expected)| expected.defined())
+    };
+    let double = |tensor: &Tensor| tensor.to_kind(Kind::Double);
+    let difference = norm(&mut pairs().map(|(a, b)| double(a) - double(b)));
+    // An arm that rests on its limits passes no gradient; then there must be none.
+    let scale = norm(&mut pairs().map(|(_, b)| double(b))).max(1e-12);
+    difference / scale
+}
+
 /// Errors of the fused engine's losses, relative to the total, and of its gradients, relative to their norm.
 fn compare(case: &Case, precision: Precision) -> (f64, f64) {
     set_intra_op_threads(1);
     let numerics = Numerics::cpu(precision);
     let policy = case.policy(numerics);
     let (episode, noise) = (case.episode(numerics), case.noise());
+    let expected = reference(case, &policy, numerics);
     let parameters: Vec<&Tensor> = policy.trainable().map(|(_, tensor)| tensor).collect();
-
-    let effector = Effector::new(numerics);
-    let rollout = roll_out(
-        &effector,
-        &policy,
-        &episode,
-        noise.as_ref(),
-        Recording::Losses,
-        numerics,
-    );
-    let terms = LossTerms::new(&policy, &rollout, &episode.goal, &case.weights);
-    let weight = terms.weight.as_ref().map_or(0.0, |term| term.double_value(&[]));
-    let reference = terms.values();
-    let without_weight = match &terms.weight {
-        None => terms.total.shallow_clone(),
-        Some(weight) => &terms.total - weight,
-    };
-    let expected = Tensor::run_backward(&[&without_weight], &parameters, false, false);
 
     let mut engine = FusedEngine::new(&policy, numerics).expect("covered");
     let effective = policy.effective();
@@ -77,32 +110,29 @@ fn compare(case: &Case, precision: Precision) -> (f64, f64) {
     let slopes = engine.slopes(&case.weights);
     let found = Tensor::run_backward(&[&effective.dot(&slopes)], &parameters, false, false);
 
+    let theirs = expected.losses;
     let loss_error: f64 = [
-        (losses.position, reference.position),
-        (losses.rate, reference.rate),
-        (losses.muscle, reference.muscle),
-        (losses.dynamics, reference.dynamics),
-        (losses.total + weight, reference.total),
+        (losses.position, theirs.position),
+        (losses.rate, theirs.rate),
+        (losses.muscle, theirs.muscle),
+        (losses.dynamics, theirs.dynamics),
+        (losses.total + expected.weight, theirs.total),
     ]
     .iter()
-    .map(|(ours, theirs)| (ours - theirs).abs() / reference.total)
+    .map(|(ours, value)| (ours - value).abs() / theirs.total)
     .sum();
-    let norm = |tensors: &mut dyn Iterator<Item = Tensor>| {
-        let norms: Vec<Tensor> = tensors
-            .filter(Tensor::defined)
-            .map(|tensor| tensor.to_kind(Kind::Double).norm())
-            .collect();
-        Tensor::stack(&norms, 0).norm().double_value(&[])
-    };
-    let mut differences = found
-        .iter()
-        .zip(&expected)
-        .filter(|(_, b)| b.defined())
-        .map(|(a, b)| a - b);
-    let difference = norm(&mut differences);
-    // An arm that rests on its limits passes no gradient; then there must be none.
-    let scale = norm(&mut expected.iter().map(Tensor::shallow_clone)).max(1e-12);
-    (loss_error, difference / scale)
+    (loss_error, relative_difference(&found, &expected.gradients))
+}
+
+/// How far the reference engine's own gradients in single precision are from those in double: large where something
+/// lies at a bend (relu at 0, a joint at its limit, an excitation at the activation) and rounding decides the side.
+fn conditioning(case: &Case) -> f64 {
+    set_intra_op_threads(1);
+    let [single, double] = [Precision::F32, Precision::F64].map(|precision| {
+        let numerics = Numerics::cpu(precision);
+        reference(case, &case.policy(numerics), numerics).gradients
+    });
+    relative_difference(&single, &double)
 }
 
 fn cases() -> impl Strategy<Value = Case> {
@@ -180,7 +210,13 @@ fn cases() -> impl Strategy<Value = Case> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+    // The same cases every time: a verdict is the tree's, not the draw's.
+    #![proptest_config(ProptestConfig {
+        cases: 20,
+        rng_seed: RngSeed::Fixed(4),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn both_engines_agree_in_double_precision(case in cases()) {
@@ -190,8 +226,8 @@ proptest! {
 
     #[test]
     fn both_engines_agree_in_single_precision(case in cases()) {
-        // A unit may cross the bend of relu on the other side; double precision shows that nothing else differs.
-        prop_assume!(case.config.activation != Activation::Relu);
+        // Where rounding alone decides, no two programs agree in single precision; double precision covers those.
+        prop_assume!(conditioning(&case) < 2e-5);
         let (loss, gradient) = compare(&case, Precision::F32);
         prop_assert!(loss < 5e-6 && gradient < 1e-4, "loss {loss:e}, gradient {gradient:e}");
     }
