@@ -143,7 +143,8 @@ async fn a_transfer_changes_the_new_rule_inputs_and_nothing_else() -> Result<()>
 
 #[tokio::test]
 async fn a_continued_run_is_the_uninterrupted_one_even_when_its_worker_is_killed() -> Result<()> {
-    let total = 3 * BATCHES;
+    // Long enough to be met at work: a batch takes a millisecond or two.
+    let total = 40 * BATCHES;
     let mut lab = Lab::with_a_base().await?;
     let alone = lab.folder.path().join("alone");
     let (losses, _) = train_alone(&training(total), &alone)?;
