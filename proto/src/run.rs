@@ -12,54 +12,70 @@ use crate::spec::{ExperimentKind, ExperimentSpec};
 /// Where a run stands.
 ///
 /// ```text
-/// queued → running → succeeded | failed | cancelled
-///    ↑        │
-///    └────────┘  lease lost or handed back
+/// waiting → queued → running → succeeded | failed | cancelled
+///    │        ↑ ↕       │
+///    │     paused ←─────┤  pause; resume puts it back into the queue
+///    │        ↑         │
+///    │        └─────────┘  lease lost or handed back: queued again
+///    └→ skipped            what it waited for did not succeed
 /// ```
+/// A retry puts a run that ended otherwise than it should back to `waiting` or `queued`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
+    /// Waits for other runs of its study to succeed.
+    Waiting,
     /// Waits for a worker.
     Queued,
     /// A worker holds its lease.
     Running,
+    /// Held back by a person or a sweep until it is resumed.
+    Paused,
     /// Ended as asked.
     Succeeded,
     /// Ended with an error; see `failure`.
     Failed,
     /// Ended by a person.
     Cancelled,
+    /// Never began, because what it waited for did not succeed.
+    Skipped,
 }
 
 impl RunState {
     /// All states, in the order of a run's life.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
+        Self::Waiting,
         Self::Queued,
         Self::Running,
+        Self::Paused,
         Self::Succeeded,
         Self::Failed,
         Self::Cancelled,
+        Self::Skipped,
     ];
 
     /// The word used in SQL, on the wire and on pages.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Waiting => "waiting",
             Self::Queued => "queued",
             Self::Running => "running",
+            Self::Paused => "paused",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
+            Self::Skipped => "skipped",
         }
     }
 
-    /// Whether the run can change no more.
+    /// Whether the run has ended: it changes only if somebody retries it.
     #[must_use]
     pub const fn is_final(self) -> bool {
         match self {
-            Self::Queued | Self::Running => false,
-            Self::Succeeded | Self::Failed | Self::Cancelled => true,
+            Self::Waiting | Self::Queued | Self::Running | Self::Paused => false,
+            Self::Succeeded | Self::Failed | Self::Cancelled | Self::Skipped => true,
         }
     }
 }
@@ -166,6 +182,8 @@ pub struct RunSummary {
     pub id: RunId,
     /// The experiment that it executes.
     pub experiment: ExperimentId,
+    /// The project that it belongs to.
+    pub project: String,
     /// The experiment's name.
     pub name: String,
     /// What is done.
@@ -364,17 +382,23 @@ pub struct CheckpointList {
 }
 
 /// Answer of `GET /queue`: how many runs are in each state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Queue {
+    /// Wait for other runs.
+    pub waiting: u64,
     /// Wait for a worker.
     pub queued: u64,
     /// Held by a worker.
     pub running: u64,
+    /// Held back until they are resumed.
+    pub paused: u64,
     /// Ended as asked.
     pub succeeded: u64,
     /// Ended with an error.
     pub failed: u64,
     /// Ended by a person.
     pub cancelled: u64,
+    /// Never began, because what they waited for did not succeed.
+    pub skipped: u64,
 }

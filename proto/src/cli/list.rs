@@ -42,11 +42,14 @@ pub(super) struct List {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum StateArg {
+    Waiting,
     Queued,
     Running,
+    Paused,
     Succeeded,
     Failed,
     Cancelled,
+    Skipped,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -71,11 +74,14 @@ impl From<KindArg> for ExperimentKind {
 impl From<StateArg> for RunState {
     fn from(state: StateArg) -> Self {
         match state {
+            StateArg::Waiting => Self::Waiting,
             StateArg::Queued => Self::Queued,
             StateArg::Running => Self::Running,
+            StateArg::Paused => Self::Paused,
             StateArg::Succeeded => Self::Succeeded,
             StateArg::Failed => Self::Failed,
             StateArg::Cancelled => Self::Cancelled,
+            StateArg::Skipped => Self::Skipped,
         }
     }
 }

@@ -143,11 +143,11 @@ impl Output {
 pub(super) fn state(state: RunState) -> Cell {
     let cell = Cell::new(state);
     match state {
-        RunState::Queued => cell.fg(Color::Yellow),
+        RunState::Waiting | RunState::Queued => cell.fg(Color::Yellow),
         RunState::Running => cell.fg(Color::Blue),
         RunState::Succeeded => cell.fg(Color::Green),
         RunState::Failed => cell.fg(Color::Red),
-        RunState::Cancelled => cell.fg(Color::DarkGrey),
+        RunState::Paused | RunState::Cancelled | RunState::Skipped => cell.fg(Color::DarkGrey),
     }
 }
 

@@ -12,6 +12,7 @@ use crate::artifact::Artifact;
 use crate::client::Client;
 use crate::metrics::StepValue;
 use crate::run::{Attempt, BaseCheckpoint, Checkpoint, RunDetail, RunSummary};
+use crate::spec::DEFAULT_PROJECT;
 
 #[derive(Debug, Args)]
 pub(super) struct Show {
@@ -88,6 +89,9 @@ pub(super) fn facts(run: &RunSummary, now: DateTime<Utc>) -> Vec<(&'static str, 
             5,
             ("Speed", Cell::new(format!("{} batches/s", significant(speed)))),
         );
+    }
+    if run.project != DEFAULT_PROJECT {
+        facts.push(("Project", Cell::new(&run.project)));
     }
     if !run.tags.is_empty() {
         facts.push(("Tags", Cell::new(run.tags.join(", "))));

@@ -116,7 +116,13 @@ async fn until_the_end(
 fn exit_code(state: RunState) -> ExitCode {
     match state {
         RunState::Succeeded => ExitCode::SUCCESS,
-        RunState::Queued | RunState::Running | RunState::Failed | RunState::Cancelled => ExitCode::FAILURE,
+        RunState::Waiting
+        | RunState::Queued
+        | RunState::Running
+        | RunState::Paused
+        | RunState::Failed
+        | RunState::Cancelled
+        | RunState::Skipped => ExitCode::FAILURE,
     }
 }
 
@@ -270,6 +276,8 @@ fn style() -> ProgressStyle {
 /// What stands behind the bar.
 pub(super) fn status(run: &RunSummary) -> String {
     match run.state {
+        RunState::Waiting => "waits for other runs".to_owned(),
+        RunState::Paused => "paused".to_owned(),
         RunState::Queued if run.attempts == 0 => "waits for a worker".to_owned(),
         RunState::Queued => "waits for another worker".to_owned(),
         RunState::Running if run.kind == ExperimentKind::Evaluate => "measures".to_owned(),
@@ -285,7 +293,9 @@ pub(super) fn status(run: &RunSummary) -> String {
             ];
             parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
         }
-        RunState::Succeeded | RunState::Failed | RunState::Cancelled => run.state.to_string(),
+        RunState::Succeeded | RunState::Failed | RunState::Cancelled | RunState::Skipped => {
+            run.state.to_string()
+        }
     }
 }
 

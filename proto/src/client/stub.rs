@@ -76,6 +76,7 @@ pub(crate) fn noon() -> DateTime<Utc> {
 pub(crate) fn run(tail: &str, state: RunState) -> RunSummary {
     let id: RunId = format!("01890000-0000-7000-8000-0000{tail:0>8}").parse().unwrap();
     RunSummary {
+        project: crate::spec::DEFAULT_PROJECT.to_owned(),
         id,
         experiment: ExperimentId::new(),
         name: "demo".to_owned(),

@@ -42,6 +42,13 @@ use training::{Objective, TrainingSpec};
 /// Greatest seed: whole numbers above it do not survive every JSON reader.
 pub const MAX_SEED: u64 = (1 << 53) - 1;
 
+/// The project of experiments that name none.
+pub const DEFAULT_PROJECT: &str = "default";
+
+fn default_project() -> String {
+    DEFAULT_PROJECT.to_owned()
+}
+
 /// What is done with a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -128,6 +135,9 @@ pub struct ExperimentSpec {
     pub seed: u64,
     /// Words to find it by.
     pub tags: Vec<String>,
+    /// The project that it belongs to: projects share the workers fairly, and tokens are limited to projects.
+    #[serde(default = "default_project", skip_serializing_if = "is_default_project")]
+    pub project: String,
     /// From −1000 to 1000; higher goes first.
     pub priority: i32,
     /// The network.
@@ -185,6 +195,7 @@ impl ExperimentSpec {
             .then(|| table.choice("base_checkpoint", kind.default_checkpoint()));
         let seed = table.integer("seed", 0..=MAX_SEED, 0);
         let tags = table.texts("tags", 0..=32, 1..=64);
+        let project = table.word("project", 1..=64, DEFAULT_PROJECT);
         let priority = table.signed("priority", -1000..=1000, 0);
         let network = table.table("network", NetworkSpec::read);
         let known = base.and_then(Base::tasks);
@@ -209,6 +220,7 @@ impl ExperimentSpec {
             base_checkpoint,
             seed,
             tags,
+            project,
             priority,
             network,
             training,
@@ -251,6 +263,10 @@ impl ExperimentSpec {
         serde_json::to_string(self)
             .unwrap_or_else(|error| unreachable!("a spec has only JSON values: {error}"))
     }
+}
+
+fn is_default_project(project: &str) -> bool {
+    project == DEFAULT_PROJECT
 }
 
 /// Whether a field has its default and need not be written.

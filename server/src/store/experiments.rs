@@ -53,10 +53,11 @@ impl Store {
         .bind(base.map(|base| base.checkpoint.0))
         .execute(&mut *tx)
         .await?;
+        ensure_project(&mut tx, &spec.project).await?;
         sqlx::query(
             "insert into runs (id, experiment_id, priority, device_need, slots, memory_bytes, labels, batches_total,
-                               first_batch, batches_done)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)",
+                               first_batch, batches_done, project)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10)",
         )
         .bind(run.0)
         .bind(experiment.0)
@@ -67,6 +68,7 @@ impl Store {
         .bind(Json(&spec.resources.labels))
         .bind(signed(spec.training.as_ref().map_or(0, |training| training.batches)))
         .bind(signed(first_batch))
+        .bind(&spec.project)
         .execute(&mut *tx)
         .await?;
         super::events::record_change(&mut tx, run).await?;
@@ -83,6 +85,15 @@ impl Store {
             spec_sha256,
         })
     }
+}
+
+/// A project is there from its first experiment on.
+async fn ensure_project(connection: &mut PgConnection, name: &str) -> Result<()> {
+    sqlx::query("insert into projects (name) values ($1) on conflict do nothing")
+        .bind(name)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// Keeps a checkpoint from being replaced until the experiment that names it is stored.

@@ -20,7 +20,7 @@ macro_rules! select_summaries {
                 r.batches_total, r.batches_done, r.batches_per_second, r.last_loss_step, r.last_loss,
                 r.last_validation_step, r.last_validation, r.best_validation_step, r.best_validation,
                 r.created_at, r.started_at, r.finished_at, r.updated_at, r.last_event,
-                e.name, e.kind, e.preset, e.seed, e.tags, w.name as worker
+                r.project, e.name, e.kind, e.preset, e.seed, e.tags, w.name as worker
              from runs r
              join experiments e on e.id = r.experiment_id
              left join attempts a on a.run_id = r.id and a.state = 'running'
@@ -53,6 +53,7 @@ struct SummaryRow {
     finished_at: Option<DateTime<Utc>>,
     updated_at: DateTime<Utc>,
     last_event: i64,
+    project: String,
     name: String,
     kind: String,
     preset: Option<String>,
@@ -66,6 +67,7 @@ impl SummaryRow {
         Ok(RunSummary {
             id: RunId(self.id),
             experiment: ExperimentId(self.experiment_id),
+            project: self.project,
             name: self.name,
             kind: word(&self.kind)?,
             preset: self.preset,
@@ -272,20 +274,17 @@ impl Store {
         let rows: Vec<(String, i64)> = sqlx::query_as("select state, count(*) from runs group by state")
             .fetch_all(&self.pool)
             .await?;
-        let mut queue = Queue {
-            queued: 0,
-            running: 0,
-            succeeded: 0,
-            failed: 0,
-            cancelled: 0,
-        };
+        let mut queue = Queue::default();
         for (state, count) in rows {
             *match word(&state)? {
+                RunState::Waiting => &mut queue.waiting,
                 RunState::Queued => &mut queue.queued,
                 RunState::Running => &mut queue.running,
+                RunState::Paused => &mut queue.paused,
                 RunState::Succeeded => &mut queue.succeeded,
                 RunState::Failed => &mut queue.failed,
                 RunState::Cancelled => &mut queue.cancelled,
+                RunState::Skipped => &mut queue.skipped,
             } = unsigned(count);
         }
         Ok(queue)
@@ -304,8 +303,10 @@ impl Store {
             .await?;
         match word(&state.ok_or(Error::UnknownRun(run))?)? {
             RunState::Cancelled => {}
-            state @ (RunState::Succeeded | RunState::Failed) => return Err(Error::RunEnded { run, state }),
-            RunState::Queued | RunState::Running => {
+            state @ (RunState::Succeeded | RunState::Failed | RunState::Skipped) => {
+                return Err(Error::RunEnded { run, state });
+            }
+            RunState::Waiting | RunState::Queued | RunState::Running | RunState::Paused => {
                 sqlx::query(
                     "with ended as (
                          update attempts set state = 'cancelled', finished_at = now()

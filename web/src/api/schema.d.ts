@@ -811,6 +811,8 @@ export interface components {
              * @description From −1000 to 1000; higher goes first.
              */
             priority: number;
+            /** @description The project that it belongs to: projects share the workers fairly, and tokens are limited to projects. */
+            project?: string;
             /** @description What it needs to run. */
             resources: components["schemas"]["ResourcesSpec"];
             /**
@@ -1091,6 +1093,11 @@ export interface components {
             failed: number;
             /**
              * Format: int64
+             * @description Held back until they are resumed.
+             */
+            paused: number;
+            /**
+             * Format: int64
              * @description Wait for a worker.
              */
             queued: number;
@@ -1101,9 +1108,19 @@ export interface components {
             running: number;
             /**
              * Format: int64
+             * @description Never began, because what they waited for did not succeed.
+             */
+            skipped: number;
+            /**
+             * Format: int64
              * @description Ended as asked.
              */
             succeeded: number;
+            /**
+             * Format: int64
+             * @description Wait for other runs.
+             */
+            waiting: number;
         };
         /** @description A region of recurrent units. */
         RecurrentRegion: {
@@ -1290,13 +1307,17 @@ export interface components {
          * @description Where a run stands.
          *
          *     ```text
-         *     queued → running → succeeded | failed | cancelled
-         *        ↑        │
-         *        └────────┘  lease lost or handed back
+         *     waiting → queued → running → succeeded | failed | cancelled
+         *        │        ↑ ↕       │
+         *        │     paused ←─────┤  pause; resume puts it back into the queue
+         *        │        ↑         │
+         *        │        └─────────┘  lease lost or handed back: queued again
+         *        └→ skipped            what it waited for did not succeed
          *     ```
+         *     A retry puts a run that ended otherwise than it should back to `waiting` or `queued`.
          * @enum {string}
          */
-        RunState: "queued" | "running" | "succeeded" | "failed" | "cancelled";
+        RunState: "waiting" | "queued" | "running" | "paused" | "succeeded" | "failed" | "cancelled" | "skipped";
         /** @description A run as lists show it. */
         RunSummary: {
             /**
@@ -1335,6 +1356,8 @@ export interface components {
             priority: number;
             /** @description How far it has come. */
             progress: components["schemas"]["Progress"];
+            /** @description The project that it belongs to. */
+            project: string;
             /**
              * Format: int64
              * @description Seed of all randomness.

@@ -154,10 +154,9 @@ function answerTo(method, path, query, body, runs, tell) {
   if (kind === "queue")
     return ok(
       Object.fromEntries(
-        ["queued", "running", "succeeded", "failed", "cancelled"].map((state) => [
-          state,
-          runs.filter((run) => run.summary.state === state).length,
-        ]),
+        ["waiting", "queued", "running", "paused", "succeeded", "failed", "cancelled", "skipped"].map(
+          (state) => [state, runs.filter((run) => run.summary.state === state).length],
+        ),
       ),
     );
   if (kind === "workers")

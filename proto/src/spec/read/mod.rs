@@ -221,6 +221,27 @@ impl Table<'_> {
             .unwrap_or_else(|| default.to_owned())
     }
 
+    /// A name of a thing: letters, digits, `-`, `_` and `.`.
+    pub fn word(&mut self, name: &'static str, length: RangeInclusive<usize>, default: &str) -> String {
+        let word = self.text(name, length.clone(), default);
+        let sound = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if !word.chars().all(sound) {
+            let allowed = format!(
+                "{} to {} letters, digits, `-`, `_` and `.`",
+                length.start(),
+                length.end()
+            );
+            let pointer = self.pointer_to(name);
+            self.problem(
+                pointer,
+                format!("`{word}` is not a name of {allowed}"),
+                Value::String(word.clone()),
+                &allowed,
+            );
+        }
+        word
+    }
+
     /// A text that may be absent.
     pub fn optional_text(&mut self, name: &'static str, length: RangeInclusive<usize>) -> Option<String> {
         let given = self.take(name)?;

@@ -12,7 +12,18 @@ import { RunTable } from "./table";
 import { useRuns } from "./use-runs";
 import { WorkersStrip } from "./workers";
 
-const STATES: readonly RunState[] = ["running", "queued", "succeeded", "failed", "cancelled"];
+const STATES: readonly RunState[] = [
+  "running",
+  "queued",
+  "waiting",
+  "paused",
+  "succeeded",
+  "failed",
+  "cancelled",
+  "skipped",
+];
+/** States that are seldom: shown while there are runs in them. */
+const SELDOM: readonly RunState[] = ["waiting", "paused", "skipped"];
 const POLL_MS = 4_000;
 const TYPING_PAUSE_MS = 250;
 
@@ -63,7 +74,7 @@ export function RunsPage() {
               show({ state: null, text });
             }}
           />
-          {STATES.map((each) => (
+          {STATES.filter((each) => shown(each, queue, state)).map((each) => (
             <StateChip
               key={each}
               name={each}
@@ -116,6 +127,10 @@ export function RunsPage() {
       )}
     </div>
   );
+}
+
+function shown(each: RunState, queue: Queue | null, chosen: RunState | null): boolean {
+  return !SELDOM.includes(each) || each === chosen || (countOf(queue, each) ?? 0) > 0;
 }
 
 function countOf(queue: Queue | null, state: RunState): number | null {
