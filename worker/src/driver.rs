@@ -75,6 +75,11 @@ pub trait Recorder {
     /// When it cannot be recorded.
     fn batch(&mut self, report: &BatchReport, batches_per_second: f64) -> Result<(), Self::Error>;
 
+    /// An evaluation of the newest batch's network is under way; `done` goes from 0 to 1.
+    fn evaluating(&mut self, done: f64) {
+        let _ = done;
+    }
+
     /// An evaluation of the newest batch's network ended.
     ///
     /// # Errors
@@ -144,8 +149,11 @@ pub fn drive<R: Recorder>(
             Asked::Abandon => return Ok(Ended::Abandoned),
         }
         if training.evaluation_pending() {
-            let interrupted = || stop.asked() > Asked::GoOn;
-            let Some(evaluation) = training.evaluate(&interrupted)? else {
+            let mut watch = |done| {
+                recorder.evaluating(done);
+                stop.asked() > Asked::GoOn
+            };
+            let Some(evaluation) = training.evaluate(&mut watch)? else {
                 continue;
             };
             recorder.evaluation(&evaluation).map_err(Error::Recording)?;

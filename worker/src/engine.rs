@@ -32,6 +32,9 @@ pub trait Engine: Send + Sync {
     ) -> Result<Box<dyn Training>, Failure>;
 }
 
+/// Is told which part of an evaluation is done, from 0 to 1, and answers whether it should stop there.
+pub type Watch<'a> = dyn FnMut(f64) -> bool + 'a;
+
 /// One run's training, or an evaluation: a training of no batches and without states to keep. All calls block.
 pub trait Training {
     /// Whether there are states to keep. If not, the evaluation itself is the result.
@@ -49,11 +52,11 @@ pub trait Training {
     /// # Errors
     /// When it cannot be trained; then nothing was changed.
     fn train_batch(&mut self) -> Result<BatchReport, Failure>;
-    /// Evaluates; `None` when `stop` said so before the end.
+    /// Evaluates; `None` when `watch` said before the end that it should stop.
     ///
     /// # Errors
     /// When a score is not finite.
-    fn evaluate(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<Evaluation>, Failure>;
+    fn evaluate(&mut self, watch: &mut Watch<'_>) -> Result<Option<Evaluation>, Failure>;
     /// A checkpoint file's bytes.
     ///
     /// # Errors
@@ -196,8 +199,8 @@ impl Training for Examination {
         Err(failure(&MotorError::Finished { batches: 0 }))
     }
 
-    fn evaluate(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<Evaluation>, Failure> {
-        let evaluation = unless_stopped(stop, |progress| self.examiner.evaluate(progress))?;
+    fn evaluate(&mut self, watch: &mut Watch<'_>) -> Result<Option<Evaluation>, Failure> {
+        let evaluation = unless_stopped(watch, |progress| self.examiner.evaluate(progress))?;
         self.done = evaluation.is_some();
         // The one point of its curves.
         Ok(evaluation.map(|evaluation| Evaluation {
@@ -211,12 +214,12 @@ impl Training for Examination {
     }
 }
 
-/// An evaluation, or `None` when `stop` said so before its end.
+/// An evaluation, or `None` when `watch` stopped it before its end.
 fn unless_stopped(
-    stop: &dyn Fn() -> bool,
+    watch: &mut Watch<'_>,
     evaluate: impl FnOnce(&mut Progress<'_>) -> Result<Evaluation, MotorError>,
 ) -> Result<Option<Evaluation>, Failure> {
-    let mut go_on = |_| match stop() {
+    let mut go_on = |done| match watch(done) {
         true => ControlFlow::Break(()),
         false => ControlFlow::Continue(()),
     };
@@ -244,8 +247,8 @@ impl Training for Trainer {
         Trainer::train_batch(self).map_err(|error| failure(&error))
     }
 
-    fn evaluate(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<Evaluation>, Failure> {
-        unless_stopped(stop, |progress| Trainer::evaluate(self, progress))
+    fn evaluate(&mut self, watch: &mut Watch<'_>) -> Result<Option<Evaluation>, Failure> {
+        unless_stopped(watch, |progress| Trainer::evaluate(self, progress))
     }
 
     fn checkpoint(&self) -> Result<Vec<u8>, Failure> {

@@ -1,7 +1,7 @@
 //! From what the science was told (a checkpoint's configuration) back to the terms of a spec.
 
 use motif_motor::config::{EvaluationConfig, Objective, TrainingConfig};
-use motif_motor::policy::{Activation, Group, LeakyConfig, NetworkConfig, RegionsConfig, Sign};
+use motif_motor::policy::{Activation, Bounds, Group, LeakyConfig, NetworkConfig, RegionsConfig, Sign};
 use motif_motor::tasks::{Mode, Task};
 use motif_proto::spec::base::{Base, Origin};
 use motif_proto::spec::compatibility::CompatibilitySpec;
@@ -119,10 +119,16 @@ fn rnn(leaky: &LeakyConfig, feedback: Vec<NamedFeedback>) -> RnnSpec {
         dt_ms: leaky.dt_ms,
         time_constant_ms: leaky.time_constant_ms,
         constrained: leaky.constrained,
+        recurrent_bounds: leaky.recurrent_bounds.map(bounds),
+        input_bounds: leaky.input_bounds.map(bounds),
         spectral_radius: leaky.spectral_radius,
         feedback,
         regions: leaky.regions.as_ref().map(regions),
     }
+}
+
+fn bounds(Bounds { lower, upper }: Bounds) -> [f64; 2] {
+    [lower, upper]
 }
 
 fn regions(config: &RegionsConfig) -> RegionsSpec {
@@ -210,7 +216,8 @@ mod tests {
             &json!({
                 "seed": 9,
                 "network": {
-                    "activation": "sigmoid", "constrained": true, "spectral_radius": 0.9, "feedback": ["vision"],
+                    "activation": "sigmoid", "constrained": true, "input_bounds": [0.25, 4.0],
+                    "spectral_radius": 0.9, "feedback": ["vision"],
                     "regions": {
                         "recurrent": [{ "name": "a", "units": 3, "sign": "neg", "base_firing": 0.5,
                                         "learnable_base_firing": true, "initial_x": 0.1, "parent": "p" },

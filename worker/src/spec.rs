@@ -4,8 +4,8 @@ use motif_motor::config::{CompatibilityConfig, EvaluationConfig, Objective, Trai
 use motif_motor::device::Device;
 use motif_motor::loss::LossWeights;
 use motif_motor::policy::{
-    Activation, Connection, Feedback, Group, GruConfig, InputLayout, InputRegion, LeakyConfig, NetworkConfig,
-    RecurrentRegion, RegionsConfig, Sign,
+    Activation, Bounds, Connection, Feedback, Group, GruConfig, InputLayout, InputRegion, LeakyConfig,
+    NetworkConfig, RecurrentRegion, RegionsConfig, Sign,
 };
 use motif_motor::tasks::{Family, Mode, Task};
 use motif_proto::spec::evaluation::{Delay, EvaluationSpec, TrialMode};
@@ -116,10 +116,16 @@ fn leaky_config(rnn: &RnnSpec, ignore_masks: bool, inputs: InputLayout) -> Leaky
         time_constant_ms: rnn.time_constant_ms,
         inputs,
         constrained: rnn.constrained,
+        recurrent_bounds: rnn.recurrent_bounds.map(bounds),
+        input_bounds: rnn.input_bounds.map(bounds),
         ignore_masks,
         spectral_radius: rnn.spectral_radius,
         regions: rnn.regions.as_ref().map(regions_config),
     }
+}
+
+fn bounds([lower, upper]: [f64; 2]) -> Bounds {
+    Bounds { lower, upper }
 }
 
 fn regions_config(regions: &RegionsSpec) -> RegionsConfig {
@@ -250,7 +256,8 @@ mod tests {
             &json!({
                 "seed": 5,
                 "network": { "hidden": 17, "activation": "relu", "noise_hidden": 0.3, "noise_input": 0.02,
-                             "dt_ms": 5.0, "time_constant_ms": 40.0, "constrained": true, "spectral_radius": 0.8,
+                             "dt_ms": 5.0, "time_constant_ms": 40.0, "constrained": true,
+                             "recurrent_bounds": [0.0, 2.0], "input_bounds": [0.1, 3],
                              "feedback": ["proprioception"] },
                 "training": { "batches": 9, "batch_size": 3, "learning_rate": 0.01, "clip": 2.0, "save_every": 4,
                               "tasks": ["DlyFigure8Inv", "DlySinusoid"], "frozen": ["recurrent"],
@@ -279,8 +286,16 @@ mod tests {
                     },
                 },
                 constrained: true,
+                recurrent_bounds: Some(Bounds {
+                    lower: 0.0,
+                    upper: 2.0,
+                }),
+                input_bounds: Some(Bounds {
+                    lower: 0.1,
+                    upper: 3.0,
+                }),
                 ignore_masks: true,
-                spectral_radius: Some(0.8),
+                spectral_radius: None,
                 regions: None,
             }),
             tasks: vec![Task::DlyFigure8Inv, Task::DlySinusoid],

@@ -3,13 +3,14 @@
 //! A folder keeps two states, the best and the last; so three stretches of its history can be recomputed: the batches
 //! from the run's beginning (seed or base), those after the best state, and the evaluations of both states.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use motif_motor::checkpoint::Checkpoint;
-use motif_motor::config::Objective;
+use motif_motor::config::{Objective, TrainingConfig};
 use motif_motor::device::Numerics;
 use motif_motor::error::Error as MotorError;
-use motif_motor::evaluation::Examiner;
+use motif_motor::evaluation::{Evaluation, Examiner};
 use motif_motor::training::Trainer;
 use motif_proto::run::CheckpointKind;
 use motif_proto::spec::ExperimentKind;
@@ -64,7 +65,16 @@ pub enum VerifyError {
     OtherBase { path: PathBuf },
 }
 
-/// Recomputes and compares; `on_check` sees each result as soon as it is known.
+/// Sees a verification go on.
+pub trait Follow {
+    /// What is being recomputed, and which part of it is done, from 0 to 1.
+    fn under_way(&mut self, what: &str, done: f64);
+
+    /// A result.
+    fn checked(&mut self, check: &Check);
+}
+
+/// Recomputes and compares; `follow` sees each result as soon as it is known.
 ///
 /// At most `batches` of each stretch. `base` takes the place of the path that the folder remembers.
 ///
@@ -75,7 +85,7 @@ pub fn verify(
     batches: u64,
     base: Option<&Path>,
     numerics: Numerics,
-    on_check: &mut dyn FnMut(&Check),
+    follow: &mut dyn Follow,
 ) -> Result<Vec<Check>, VerifyError> {
     let stored = read_stored(folder).ok_or_else(|| VerifyError::NoRun(folder.to_owned()))?;
     let run = Run {
@@ -84,29 +94,27 @@ pub fn verify(
         stored,
         numerics,
     };
-    let mut checks = Vec::new();
-    let mut add = |check: Check| {
-        on_check(&check);
-        checks.push(check);
-    };
     if run.stored.spec.kind == ExperimentKind::Evaluate {
-        add(run.evaluation()?);
-        return Ok(checks);
+        let check = run.evaluation(follow)?;
+        follow.checked(&check);
+        return Ok(vec![check]);
     }
     let history = History::read(folder, &run.stored)?;
     let last = run.checkpoint(CheckpointKind::Last)?;
     let best = run.checkpoint(CheckpointKind::Best)?;
-    add(run.beginning(&last, &history, batches)?);
+    let mut checks = Vec::new();
+    let mut add = |check: Check, follow: &mut dyn Follow| {
+        follow.checked(&check);
+        checks.push(check);
+    };
+    add(run.beginning(&last, &history, batches, follow)?, follow);
     let best_is_last = best.next_batch == last.next_batch;
     if !best_is_last {
-        add(run.after(&best, &last, &history, batches)?);
-        add(run.evaluation_of("best", &best, &history)?);
+        add(run.after(&best, &last, &history, batches, follow)?, follow);
+        add(run.evaluation_of("best", &best, &history, follow)?, follow);
     }
-    add(run.evaluation_of(
-        if best_is_last { "last and best" } else { "last" },
-        &last,
-        &history,
-    )?);
+    let name = if best_is_last { "last and best" } else { "last" };
+    add(run.evaluation_of(name, &last, &history, follow)?, follow);
     Ok(checks)
 }
 
@@ -183,9 +191,15 @@ impl Run<'_> {
         Ok(Some(trainer))
     }
 
-    fn beginning(&self, last: &Checkpoint, history: &History, batches: u64) -> Result<Check, VerifyError> {
+    fn beginning(
+        &self,
+        last: &Checkpoint,
+        history: &History,
+        batches: u64,
+        follow: &mut dyn Follow,
+    ) -> Result<Check, VerifyError> {
         match self.begin(last)? {
-            Some(trainer) => stretch("from the beginning", trainer, history, batches),
+            Some(trainer) => stretch("from the beginning", trainer, history, batches, follow),
             None => Ok(Check {
                 what: "batches from the beginning".to_owned(),
                 file: LOSSES,
@@ -202,15 +216,22 @@ impl Run<'_> {
         last: &Checkpoint,
         history: &History,
         batches: u64,
+        follow: &mut dyn Follow,
     ) -> Result<Check, VerifyError> {
         let mut trainer = Trainer::resume(last.config.clone(), self.numerics, best)?;
         if let (Objective::MuscleActivity, Some(teacher)) = (last.config.objective, &self.base) {
             trainer = trainer.taught_by(teacher)?;
         }
-        stretch("after the best state", trainer, history, batches)
+        stretch("after the best state", trainer, history, batches, follow)
     }
 
-    fn evaluation_of(&self, name: &str, state: &Checkpoint, history: &History) -> Result<Check, VerifyError> {
+    fn evaluation_of(
+        &self,
+        name: &str,
+        state: &Checkpoint,
+        history: &History,
+        follow: &mut dyn Follow,
+    ) -> Result<Check, VerifyError> {
         let mut check = Check {
             what: format!("evaluation of the {name} state"),
             file: TEST_LOSSES,
@@ -224,14 +245,14 @@ impl Run<'_> {
             return Ok(check);
         };
         let examiner = Examiner::new(state.config.clone(), self.numerics, state)?;
-        let evaluation = examiner.evaluate(&mut |_| std::ops::ControlFlow::Continue(()))?;
+        let evaluation = evaluate(&examiner, &check.what, follow)?;
         check.what = format!("{} after batch {batch}", check.what);
         check.compare(batch, evaluation.total, recorded);
         Ok(check)
     }
 
     /// Of an `evaluate`: the whole table.
-    fn evaluation(&self) -> Result<Check, VerifyError> {
+    fn evaluation(&self, follow: &mut dyn Follow) -> Result<Check, VerifyError> {
         let mut check = Check {
             what: "evaluation of the base".to_owned(),
             file: "evaluation.csv",
@@ -244,9 +265,14 @@ impl Run<'_> {
             return Ok(check);
         };
         let spec = &self.stored.spec;
-        let config = with_inputs_of(training_config(spec), &base.config.network, Some(spec.kind));
+        let asked = training_config(spec);
+        let asked = TrainingConfig {
+            engine: self.stored.engine.unwrap_or(asked.engine),
+            ..asked
+        };
+        let config = with_inputs_of(asked, &base.config.network, Some(spec.kind));
         let examiner = Examiner::new(config, self.numerics, base)?;
-        let evaluation = examiner.evaluate(&mut |_| std::ops::ControlFlow::Continue(()))?;
+        let evaluation = evaluate(&examiner, &check.what, follow)?;
         let [_, (name, recomputed)] = table::files(&evaluation);
         let path = self.folder.join(name);
         let recorded = std::fs::read_to_string(&path).map_err(|source| VerifyError::Read { path, source })?;
@@ -288,12 +314,20 @@ impl Check {
     }
 }
 
+fn evaluate(examiner: &Examiner, what: &str, follow: &mut dyn Follow) -> Result<Evaluation, MotorError> {
+    examiner.evaluate(&mut |done| {
+        follow.under_way(what, done);
+        ControlFlow::Continue(())
+    })
+}
+
 /// Trains and compares, up to the first difference: what follows one differs too.
 fn stretch(
     whence: &str,
     mut trainer: Trainer,
     history: &History,
     batches: u64,
+    follow: &mut dyn Follow,
 ) -> Result<Check, VerifyError> {
     let first = trainer.next_batch();
     let mut check = Check {
@@ -307,6 +341,10 @@ fn stretch(
         let Some(recorded) = history.loss(trainer.next_batch()) else {
             break;
         };
+        follow.under_way(
+            &format!("batches {whence}"),
+            check.compared as f64 / batches as f64,
+        );
         let report = trainer.train_batch()?;
         check.compare(report.batch, report.losses.total, recorded);
     }

@@ -41,7 +41,7 @@ fn run(spec: &ExperimentSpec, base: Option<&[u8]>) -> Vec<u8> {
         );
     }
     let evaluation = training
-        .evaluate(&|| false)
+        .evaluate(&mut |_| false)
         .expect("evaluates")
         .expect("to its end");
     assert_eq!(

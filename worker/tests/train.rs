@@ -183,6 +183,104 @@ fn a_transfer_keeps_every_tensor_of_its_base_but_the_new_rules() {
 }
 
 #[test]
+fn a_gru_goes_through_every_regime() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let training = "[training]\nbatches = 3\nbatch_size = 2\n";
+    let tasks = "tasks = [\"DlyHalfReach\", \"DlyFigure8\"]\n";
+    let gru = "[network]\nkind = \"gru\"\nhidden = 4\n";
+    let run = |name: &str, text: &str| {
+        let spec = write(folder.path(), &format!("{name}.toml"), text);
+        let out = folder.path().join(name);
+        finish(&mut train(&spec, &out));
+        let verified = verify(&out);
+        assert!(verified.status.success(), "{name}: {}", said(&verified));
+        Checkpoint::read_from(&out.join("checkpoint-last.safetensors")).ok()
+    };
+    let base = run("subset", &format!("{gru}{training}{tasks}")).expect("a checkpoint");
+    run("blind", &format!("{gru}feedback = []\n{training}{tasks}"));
+    let reservoir = run(
+        "reservoir",
+        &format!("{gru}{training}{tasks}frozen = [\"recurrent\", \"base_firing\"]\n"),
+    );
+    let moved = |name: &str| base.state[name] != reservoir.as_ref().expect("a checkpoint").state[name];
+    // From the same seed, so what both train has moved apart, and what is frozen here has stayed.
+    assert!(moved("gru.weight_hh_l0") && moved("gru.weight_ih_l0"));
+    let trained: Vec<String> = reservoir.expect("a checkpoint").moments.into_keys().collect();
+    assert!(
+        !trained
+            .iter()
+            .any(|name| name.contains("_hh_l0") || name.contains("bias_ih")),
+        "{trained:?}"
+    );
+    let continued = "kind = \"continue\"\nbase = \"subset\"\n[training]\nbatches = 5\n";
+    assert_eq!(run("continued", continued).expect("a checkpoint").next_batch, 5);
+    let transfer =
+        |tasks: &str| format!("kind = \"transfer\"\nbase = \"subset\"\n{training}tasks = [\"{tasks}\"]\n");
+    for (name, task) in [
+        ("held-out", "DlyFullCircleCClk"),
+        ("pairs", "forward_halfcircleclk+backward_fullreach"),
+    ] {
+        let after = run(name, &transfer(task)).expect("a checkpoint");
+        let best = Checkpoint::read_from(&folder.path().join("subset/checkpoint-best.safetensors"));
+        for (tensor, value) in &best.expect("a checkpoint").state {
+            assert_eq!(after.state.get(tensor), Some(value), "{name} {tensor}");
+        }
+    }
+    run(
+        "pupil",
+        &format!("base = \"subset\"\n{gru}{training}{tasks}objective = \"muscle_activity\"\n"),
+    );
+    run("table", "kind = \"evaluate\"\nbase = \"subset\"\n");
+}
+
+#[test]
+fn threads_change_no_number() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, network) in [("rnn", ""), ("gru", "kind = \"gru\"\n")] {
+        let text = SPEC
+            .replace("hidden = 6\n", &format!("hidden = 40\n{network}"))
+            .replace("batches = 18", "batches = 3")
+            .replace("batch_size = 2", "batch_size = 24");
+        let spec = write(folder.path(), &format!("{name}.toml"), &text);
+        let [one, three] = ["1", "3"].map(|threads| {
+            let out = folder.path().join(format!("{name}-{threads}"));
+            finish(
+                train(&spec, &out)
+                    .args(["--threads", threads])
+                    .env("OMP_NUM_THREADS", threads)
+                    .env("MKL_NUM_THREADS", threads),
+            );
+            out
+        });
+        for file in ["losses.txt", "test_losses.txt"] {
+            assert_eq!(read(&one, file), read(&three, file), "{name} {file}");
+        }
+    }
+}
+
+#[test]
+fn an_evaluation_by_the_reference_engine_is_verified_by_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    base(folder.path());
+    let spec = write(
+        folder.path(),
+        "evaluate.toml",
+        "kind = \"evaluate\"\nbase = \"base\"\n",
+    );
+    let [reference, fused] = ["reference", "fused"].map(|engine| {
+        let out = folder.path().join(engine);
+        finish(train(&spec, &out).args(["--engine", engine]));
+        let verified = verify(&out);
+        assert!(verified.status.success(), "{engine}: {}", said(&verified));
+        read(&out, "evaluation.csv")
+    });
+    assert_ne!(
+        reference, fused,
+        "the engines round alike: nothing was told apart"
+    );
+}
+
+#[test]
 fn an_evaluation_leaves_its_table_and_can_be_verified() {
     let folder = tempfile::tempdir().expect("a folder");
     base(folder.path());

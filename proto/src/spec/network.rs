@@ -1,7 +1,7 @@
 //! `[network]`: the policy that controls the arm.
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::read::{Choice, Table};
 use super::regions::{OURS, RegionsSpec};
@@ -10,6 +10,8 @@ use crate::problem::FieldProblem;
 
 /// Most hidden units.
 pub const MAX_HIDDEN: u64 = 4096;
+/// Greatest bound of a weight.
+const MAX_BOUND: f64 = 1e3;
 
 /// The kind of policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -142,6 +144,12 @@ pub struct RnnSpec {
     /// Whether each region's units act with one sign only (Dale's law).
     #[serde(default, skip_serializing_if = "is_default")]
     pub constrained: bool,
+    /// Least and greatest magnitude that recurrent weights act with, where they are constrained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recurrent_bounds: Option<[f64; 2]>,
+    /// Least and greatest magnitude that input weights act with, where they are constrained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_bounds: Option<[f64; 2]>,
     /// Spectral radius to which the recurrent weights are scaled at the beginning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spectral_radius: Option<f64>,
@@ -165,13 +173,15 @@ pub struct GruSpec {
 }
 
 /// Fields that only a leaky network has.
-pub(super) const LEAKY_FIELDS: [&str; 8] = [
+pub(super) const LEAKY_FIELDS: [&str; 10] = [
     "activation",
     "noise_hidden",
     "noise_input",
     "dt_ms",
     "time_constant_ms",
     "constrained",
+    "recurrent_bounds",
+    "input_bounds",
     "spectral_radius",
     "regions",
 ];
@@ -314,6 +324,14 @@ impl RnnSpec {
                 "at least dt_ms",
             );
         }
+        let constrained = table.flag("constrained", false);
+        let recurrent_bounds = read_bounds(table, "recurrent_bounds", constrained);
+        if recurrent_bounds.is_some() {
+            table.refuse(
+                "spectral_radius",
+                "would scale the recurrent weights out of their bounds: give one of the two",
+            );
+        }
         Self {
             hidden,
             activation,
@@ -321,7 +339,9 @@ impl RnnSpec {
             noise_input,
             dt_ms,
             time_constant_ms,
-            constrained: table.flag("constrained", false),
+            constrained,
+            recurrent_bounds,
+            input_bounds: read_bounds(table, "input_bounds", constrained),
             spectral_radius: table.optional_number("spectral_radius", 1e-6..=100.0),
             feedback: read_feedback(table),
             regions,
@@ -365,6 +385,31 @@ fn read_hidden(table: &mut Table<'_>, regions: Option<&RegionsSpec>) -> u32 {
         );
     }
     sum
+}
+
+/// Bounds of the magnitudes of weights that have a sign of their own.
+fn read_bounds(table: &mut Table<'_>, field: &'static str, constrained: bool) -> Option<[f64; 2]> {
+    if !constrained {
+        table.refuse(
+            field,
+            "bounds are those of magnitudes: they need `constrained = true`",
+        );
+        return None;
+    }
+    let two_numbers = |value: &Value| -> Option<Option<[f64; 2]>> {
+        let [lower, upper] = value.as_array()?.as_slice() else {
+            return None;
+        };
+        let (lower, upper) = (lower.as_f64()?, upper.as_f64()?);
+        let ordered = 0.0 <= lower && lower <= upper && 0.0 < upper && upper <= MAX_BOUND;
+        ordered.then_some(Some([lower, upper]))
+    };
+    table.json(
+        field,
+        None,
+        "[least, greatest]: two numbers from 0 to 1000, the first not above the second",
+        two_numbers,
+    )
 }
 
 fn read_feedback(table: &mut Table<'_>) -> Vec<Feedback> {

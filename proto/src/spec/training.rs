@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::network::{NetworkKind, NetworkSpec};
+use super::network::NetworkSpec;
 use super::read::{Choice, Table};
 use super::task::TaskName;
 use super::{ExperimentKind, is_default};
@@ -22,7 +22,7 @@ pub enum FrozenPart {
     Input,
     /// The output weights and biases.
     Output,
-    /// The tonic input of the recurrent units.
+    /// The tonic input of the recurrent units; of a gru its two bias vectors.
     BaseFiring,
 }
 
@@ -120,7 +120,7 @@ impl TrainingSpec {
             save_every: table.integer("save_every", 1..=MAX_BATCHES, 500),
             tasks: read_tasks(table, TaskName::BASE),
             losses: table.table("losses", |t| LossWeights::read(t, kind, network)),
-            frozen: read_frozen(table, kind, network),
+            frozen: read_frozen(table, kind),
             objective: read_objective(table, kind),
         };
         if let (ExperimentKind::Continue, Some(known)) = (kind, known) {
@@ -166,7 +166,7 @@ pub(super) fn check_family(table: &mut Table<'_>, tasks: &[TaskName], known: &[T
     }
 }
 
-fn read_frozen(table: &mut Table<'_>, kind: ExperimentKind, network: &NetworkSpec) -> Vec<FrozenPart> {
+fn read_frozen(table: &mut Table<'_>, kind: ExperimentKind) -> Vec<FrozenPart> {
     if kind == ExperimentKind::Transfer {
         table.refuse(
             "frozen",
@@ -176,15 +176,7 @@ fn read_frozen(table: &mut Table<'_>, kind: ExperimentKind, network: &NetworkSpe
     }
     let mut frozen = table.choices("frozen", "part of the network", 0, &[]);
     frozen.sort_by_key(|part| *part as usize);
-    let gru = network.kind() == NetworkKind::Gru;
-    if gru && frozen.contains(&FrozenPart::BaseFiring) {
-        let detail = "a gru has no tonic input: its biases belong to `recurrent` and `input`".to_owned();
-        table.problem_with("frozen", json!(frozen), detail, "recurrent, input, output");
-    }
-    let parts = FrozenPart::ALL
-        .iter()
-        .filter(|part| !gru || **part != FrozenPart::BaseFiring);
-    if parts.copied().all(|part| frozen.contains(&part)) {
+    if FrozenPart::ALL.iter().all(|part| frozen.contains(part)) {
         let detail = "every part is frozen: nothing is left to train".to_owned();
         table.problem_with("frozen", json!(frozen), detail, "at least one part left out");
     }

@@ -1250,6 +1250,8 @@ export interface components {
              * @description Hidden units, 1 to 4096; with `regions` their sum.
              */
             hidden: number;
+            /** @description Least and greatest magnitude that input weights act with, where they are constrained. */
+            input_bounds?: number[] | null;
             /**
              * Format: double
              * @description Standard deviation of the noise on the hidden state.
@@ -1260,6 +1262,8 @@ export interface components {
              * @description Standard deviation of the noise on the input.
              */
             noise_input: number;
+            /** @description Least and greatest magnitude that recurrent weights act with, where they are constrained. */
+            recurrent_bounds?: number[] | null;
             regions?: components["schemas"]["RegionsSpec"] | null;
             /**
              * Format: double

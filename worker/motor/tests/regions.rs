@@ -10,8 +10,8 @@ use motif_motor::device::{Numerics, Precision};
 use motif_motor::error::Error;
 use motif_motor::optimizer::gradients;
 use motif_motor::policy::{
-    Connection, InputRegion, LeakyConfig, LeakyPolicy, NetworkConfig, Policy, RecurrentRegion, RegionsConfig,
-    Sign,
+    Bounds, Connection, InputRegion, LeakyConfig, LeakyPolicy, NetworkConfig, Policy, RecurrentRegion,
+    RegionsConfig, Sign,
 };
 use proptest::prelude::*;
 use tch::{Kind, Tensor};
@@ -51,6 +51,64 @@ fn in_a_constrained_network_every_region_keeps_its_sign() {
     let negative_input = policy.effective().input.narrow(1, 20, 8);
     assert_eq!(count(&negative_input.gt(0.0)), 0);
     assert!(count(&negative_input.lt(0.0)) > 0);
+}
+
+#[test]
+fn the_weights_of_a_constrained_network_act_within_their_bounds() {
+    let bounded = |config: &mut LeakyConfig| {
+        config.constrained = true;
+        config.recurrent_bounds = Some(Bounds {
+            lower: 0.05,
+            upper: 0.2,
+        });
+        config.input_bounds = Some(Bounds {
+            lower: 0.0,
+            upper: 0.1,
+        });
+    };
+    let policy = Policy::Leaky(Box::new(leaky(multi(bounded))));
+    let effective = policy.effective();
+    let [recurrent, input] = [effective.tensors()[0].abs(), effective.tensors()[1].abs()];
+    let there = recurrent.gt(0.0);
+    assert!(recurrent.max().double_value(&[]) <= 0.2 && input.max().double_value(&[]) <= 0.1);
+    assert_eq!(count(&recurrent.lt(0.05).logical_and(&there)), 0);
+    // The stored weights stay as they are, and one beyond a bound has no slope.
+    let sum = recurrent.sum(recurrent.kind());
+    let (_, slope) = gradients(&sum, &policy, true)
+        .into_iter()
+        .find(|(name, _)| name == "mrnn.exc_inh")
+        .expect("trained");
+    let stored = policy.state()["mrnn.exc_inh"].to_tensor().abs();
+    let within = stored.ge(0.05).logical_and(&stored.le(0.2));
+    assert!((1..72).contains(&count(&within)), "{}", count(&within));
+    assert_eq!(count(&slope.not_equal(0.0).logical_xor(&within)), 0);
+}
+
+#[test]
+fn bounds_that_cannot_be_kept_are_refused() {
+    let refused = |change: &dyn Fn(&mut LeakyConfig)| {
+        let config = NetworkConfig::Leaky(multi(change));
+        match config.validate() {
+            Err(Error::InvalidConfig { field, .. }) => field,
+            other => panic!("{other:?}"),
+        }
+    };
+    let bounds = |lower, upper| Some(Bounds { lower, upper });
+    for (lower, upper) in [(0.5, 0.1), (-0.1, 1.0), (0.0, 0.0), (0.0, f64::INFINITY)] {
+        let field = refused(&|config| {
+            config.constrained = true;
+            config.input_bounds = bounds(lower, upper);
+        });
+        assert_eq!(field, "network.input_bounds", "{lower} {upper}");
+    }
+    let free = refused(&|config| config.recurrent_bounds = bounds(0.0, 1.0));
+    assert_eq!(free, "network.recurrent_bounds");
+    let scaled = refused(&|config| {
+        config.constrained = true;
+        config.recurrent_bounds = bounds(0.0, 1.0);
+        config.spectral_radius = Some(0.9);
+    });
+    assert_eq!(scaled, "network.spectral_radius");
 }
 
 #[test]

@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::Args;
 use motif_motor::device::{Device, Numerics, Precision, set_intra_op_threads};
 use motif_motor::engine::Engine;
 use motif_motor::golden::{self, Line, Report};
+
+use crate::commands::progress;
 
 /// Compute everything that the reference tensors of a folder hold, and compare.
 #[derive(Debug, Args)]
@@ -50,24 +53,32 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             "file", "", "kind", "error", "limit"
         );
     }
-    let (mut lines, mut passed) = (Vec::new(), true);
+    let names = only.map_or_else(|| golden::list(&arguments.dir), Ok)?;
+    if names.is_empty() {
+        bail!("{} holds no .safetensors file", arguments.dir.display());
+    }
+    let bar = progress::spinner();
+    let mut on_line = |line: &Line| {
+        if !arguments.json {
+            bar.suspend(|| print(line));
+        }
+    };
+    let mut lines = Vec::new();
+    // What does not fit comes from libtorch as a panic, and becomes a line.
+    std::panic::set_hook(Box::new(|_| {}));
     for precision in precisions {
         let numerics = Numerics::new(precision, arguments.device)?;
-        let mut on_line = |line: &Line| {
-            if !arguments.json {
-                print(line);
-            }
-        };
-        let report: Report = golden::run(
-            &arguments.dir,
-            only.as_deref(),
-            numerics,
-            arguments.engine,
-            &mut on_line,
-        )?;
-        passed &= report.passed();
-        lines.extend(report.lines);
+        for name in &names {
+            progress::say(&bar, &format!("{name}, {precision}"));
+            let only = std::slice::from_ref(name);
+            let dir = &arguments.dir;
+            let report: Report = golden::run(dir, Some(only), numerics, arguments.engine, &mut on_line)?;
+            lines.extend(report.lines);
+        }
     }
+    drop(std::panic::take_hook());
+    bar.finish_and_clear();
+    let passed = lines.iter().all(|line| line.passed);
     if arguments.json {
         let document = serde_json::json!({ "passed": passed, "lines": lines });
         println!("{document}");

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod export;
 pub mod golden;
 pub mod import;
+pub mod progress;
 pub mod run;
 pub mod stitch;
 pub mod train;

@@ -19,6 +19,7 @@ use motif_proto::spec::{ExperimentKind, ExperimentSpec};
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use crate::commands::progress;
 use crate::driver::{self, Ended, Recorder, State, Stop, drive};
 use crate::engine::{Engine, Motor, failure_of_panic};
 use crate::local::{Folder, FolderError};
@@ -70,7 +71,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let engine = Motor::new(arguments.device.unwrap_or_else(|| device(&spec)))?
         .with_episodes_by(arguments.engine)
         .with_threads(arguments.threads);
-    let (folder, checkpoint) = Folder::open(&arguments.out, &spec, base.as_ref())?;
+    let (folder, checkpoint) = Folder::open(&arguments.out, &spec, base.as_ref(), arguments.engine)?;
     let base = base.map(|base| base.checkpoint.to_bytes()).transpose()?;
     // libtorch reports from within an operation by panicking; it becomes one sentence below.
     std::panic::set_hook(Box::new(|_| {}));
@@ -147,6 +148,10 @@ impl Recorder for Recording {
         Ok(())
     }
 
+    fn evaluating(&mut self, done: f64) {
+        self.telling.evaluating(done);
+    }
+
     fn evaluation(&mut self, evaluation: &Evaluation) -> Result<(), FolderError> {
         self.folder.evaluation(evaluation)?;
         self.telling.evaluation(evaluation);
@@ -170,8 +175,8 @@ enum Telling {
     Lines { total: u64, losses: Vec<f64> },
     /// A JSON object for everything.
     Json,
-    /// A table, when the evaluation of a network that is not trained is done.
-    Table,
+    /// A table, when the evaluation of a network that is not trained is done; until then a bar on a terminal.
+    Table(ProgressBar),
 }
 
 /// Batches that a line is about.
@@ -188,7 +193,7 @@ impl Telling {
             return Self::Json;
         }
         if spec.kind == ExperimentKind::Evaluate {
-            return Self::Table;
+            return Self::Table(progress::of_whole("evaluating"));
         }
         if first_batch > 0 {
             eprintln!("going on with batch {first_batch} of {total}");
@@ -229,13 +234,21 @@ impl Telling {
                     losses.clear();
                 }
             }
-            Self::Table => {}
+            Self::Table(_) => {}
             Self::Json => println!(
                 "{}",
                 json!({ "event": "batch", "batch": report.batch, "task": report.conditions.task.name(),
                         "losses": report.losses, "grad_norm": report.grad_norm,
                         "batches_per_second": batches_per_second })
             ),
+        }
+    }
+
+    fn evaluating(&mut self, done: f64) {
+        match self {
+            Self::Bar(bar) => progress::say(bar, &format!("evaluating, {:.0} %", 100.0 * done)),
+            Self::Table(bar) => progress::set(bar, done),
+            Self::Lines { .. } | Self::Json => {}
         }
     }
 
@@ -252,7 +265,10 @@ impl Telling {
         match self {
             Self::Bar(bar) => bar.println(line),
             Self::Lines { .. } => println!("{line}"),
-            Self::Table => print!("{}", table::for_people(evaluation)),
+            Self::Table(bar) => {
+                bar.finish_and_clear();
+                print!("{}", table::for_people(evaluation));
+            }
             Self::Json => {
                 let tasks: serde_json::Map<_, _> = evaluation
                     .per_task
@@ -281,8 +297,11 @@ impl Telling {
                 eprintln!("{line}");
             }
             Self::Lines { .. } => println!("{line}"),
-            Self::Table if finished => {}
-            Self::Table => eprintln!("stopped before the evaluation was done"),
+            Self::Table(_) if finished => {}
+            Self::Table(bar) => {
+                bar.finish_and_clear();
+                eprintln!("stopped before the evaluation was done");
+            }
             Self::Json => println!(
                 "{}",
                 json!({ "event": "end", "finished": finished, "next_batch": next_batch })

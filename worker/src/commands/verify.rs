@@ -5,10 +5,12 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::Args;
+use indicatif::ProgressBar;
 use motif_motor::device::{Device, Numerics, Precision};
 use serde_json::json;
 
-use crate::verify::{Check, verify};
+use crate::commands::progress;
+use crate::verify::{Check, Follow, verify};
 
 /// Recompute parts of a finished run from its checkpoints, and compare with its losses bit for bit.
 ///
@@ -37,13 +39,14 @@ pub struct Arguments {
 /// When the folder cannot be read, or nothing in it could be compared.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let numerics = Numerics::new(Precision::F32, arguments.device)?;
-    let mut on_check = |check: &Check| {
-        if !arguments.json {
-            print(check);
-        }
+    let mut telling = Telling {
+        json: arguments.json,
+        bar: progress::of_whole(""),
     };
     let base = arguments.base.as_deref();
-    let checks = verify(&arguments.dir, arguments.batches, base, numerics, &mut on_check)?;
+    let checks = verify(&arguments.dir, arguments.batches, base, numerics, &mut telling);
+    telling.bar.finish_and_clear();
+    let checks = checks?;
     let compared: u64 = checks.iter().map(|check| check.compared).sum();
     let passed = checks.iter().all(Check::passed);
     if arguments.json {
@@ -63,6 +66,24 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+struct Telling {
+    json: bool,
+    bar: ProgressBar,
+}
+
+impl Follow for Telling {
+    fn under_way(&mut self, what: &str, done: f64) {
+        progress::say(&self.bar, what);
+        progress::set(&self.bar, done);
+    }
+
+    fn checked(&mut self, check: &Check) {
+        if !self.json {
+            self.bar.suspend(|| print(check));
+        }
+    }
 }
 
 fn print(check: &Check) {

@@ -1,5 +1,6 @@
 //! `hp.json`: the family's names for what a spec asks for, the spec itself, and where the run began.
 
+use motif_motor::engine::Engine;
 use motif_proto::spec::ExperimentSpec;
 use motif_proto::spec::network::NetworkSpec;
 use motif_proto::spec::read::Choice;
@@ -34,6 +35,9 @@ pub struct Stored {
     pub base: Option<BaseRecord>,
     #[serde(default)]
     pub began: Began,
+    /// What ran the episodes of an evaluation; a training's checkpoints know it themselves.
+    #[serde(default)]
+    pub engine: Option<Engine>,
 }
 
 /// The document.
@@ -72,6 +76,9 @@ pub fn document(stored: &Stored) -> Value {
     if let Some(base) = &stored.base {
         family["base"] = json!(base);
     }
+    if let Some(engine) = stored.engine {
+        family["engine"] = json!(engine);
+    }
     if !stored.began.is_at_batch_0() {
         family["began"] = json!(stored.began);
     }
@@ -95,6 +102,7 @@ mod tests {
                 batch: 3,
                 ..Began::default()
             },
+            engine: Some(Engine::Reference),
         };
         let written = document(&stored);
         assert_eq!(

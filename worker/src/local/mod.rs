@@ -19,6 +19,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use motif_motor::checkpoint::Checkpoint;
+use motif_motor::engine::Engine;
 use motif_motor::evaluation::Evaluation;
 use motif_motor::training::BatchReport;
 use motif_proto::run::CheckpointKind;
@@ -86,7 +87,7 @@ struct Histories {
 
 impl Folder {
     /// Opens a folder for a spec: empty, or with what an earlier process of the same spec left. Returns it with
-    /// the checkpoint to go on from.
+    /// the checkpoint to go on from. `engine` is remembered where no checkpoint will do it: of an evaluation.
     ///
     /// # Errors
     /// [`FolderError`].
@@ -94,11 +95,12 @@ impl Folder {
         path: &Path,
         spec: &ExperimentSpec,
         base: Option<&LocalBase>,
+        engine: Engine,
     ) -> Result<(Self, Option<Vec<u8>>), FolderError> {
         fs::create_dir_all(path).map_err(failed("create", path))?;
         let before = require_same_spec(path, spec, base)?;
         let Some(training) = &spec.training else {
-            write_hyperparameters(path, spec, base, Began::default())?;
+            write_hyperparameters(path, spec, base, Began::default(), Some(engine))?;
             let folder = Self {
                 path: path.to_owned(),
                 histories: None,
@@ -122,13 +124,13 @@ impl Folder {
         let checkpoint = read_checkpoint(path)?;
         // First, so that whatever is copied has a folder that knows its spec.
         let known = before.as_ref().map_or_else(Began::default, |before| before.began);
-        write_hyperparameters(path, spec, base, known)?;
+        write_hyperparameters(path, spec, base, known, None)?;
         let continued = base.filter(|_| spec.kind == ExperimentKind::Continue);
         let began = match (&checkpoint, continued) {
             (None, Some(base)) => histories.begin_with(base, training.save_every)?,
             _ => known,
         };
-        write_hyperparameters(path, spec, base, began)?;
+        write_hyperparameters(path, spec, base, began, None)?;
         let state = checkpoint.as_ref().map(|(_, state)| state);
         let lines = began.lines(state, training.save_every);
         histories.cut(path, lines)?;
@@ -314,11 +316,13 @@ fn write_hyperparameters(
     spec: &ExperimentSpec,
     base: Option<&LocalBase>,
     began: Began,
+    engine: Option<Engine>,
 ) -> Result<(), FolderError> {
     let stored = Stored {
         spec: spec.clone(),
         base: base.map(BaseRecord::of),
         began,
+        engine,
     };
     let text = format!("{:#}\n", document(&stored));
     write_whole(&path.join(HYPERPARAMETERS), text.as_bytes())
@@ -366,22 +370,22 @@ mod tests {
     #[test]
     fn a_folder_belongs_to_one_spec_and_one_process() {
         let folder = tempfile::tempdir().expect("a folder");
-        let held = Folder::open(folder.path(), &spec(1), None).expect("opened");
+        let held = Folder::open(folder.path(), &spec(1), None, Engine::Fused).expect("opened");
         assert!(matches!(
-            Folder::open(folder.path(), &spec(1), None),
+            Folder::open(folder.path(), &spec(1), None, Engine::Fused),
             Err(FolderError::InUse(_))
         ));
         drop(held);
-        let other = Folder::open(folder.path(), &spec(2), None);
+        let other = Folder::open(folder.path(), &spec(2), None, Engine::Fused);
         assert!(matches!(other, Err(FolderError::OtherSpec(_))));
-        Folder::open(folder.path(), &spec(1), None).expect("opened again");
+        Folder::open(folder.path(), &spec(1), None, Engine::Fused).expect("opened again");
     }
 
     #[test]
     fn results_of_other_programs_are_left_alone() {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join(LOSSES), "1.0\n").expect("written");
-        let opened = Folder::open(folder.path(), &spec(1), None);
+        let opened = Folder::open(folder.path(), &spec(1), None, Engine::Fused);
         assert!(matches!(opened, Err(FolderError::NoHyperparameters(_))));
         let kept = fs::read_to_string(folder.path().join(LOSSES)).expect("read");
         assert_eq!(kept, "1.0\n");

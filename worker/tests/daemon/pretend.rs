@@ -10,7 +10,7 @@ use motif_motor::tasks::{Mode, Task, TrialConditions};
 use motif_motor::training::BatchReport;
 use motif_proto::run::Failure;
 use motif_proto::spec::ExperimentSpec;
-use motif_worker::engine::{Engine, Training};
+use motif_worker::engine::{Engine, Training, Watch};
 
 /// Name of an experiment whose third batch panics.
 pub(crate) const PANICS: &str = "panics";
@@ -91,9 +91,9 @@ impl Training for PretendTraining {
         })
     }
 
-    fn evaluate(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<Evaluation>, Failure> {
+    fn evaluate(&mut self, watch: &mut Watch<'_>) -> Result<Option<Evaluation>, Failure> {
         if self.spec.name == EVALUATES_FOR_EVER {
-            while !stop() {
+            while !watch(0.0) {
                 std::thread::sleep(Duration::from_millis(1));
             }
             return Ok(None);

@@ -253,11 +253,36 @@ fn something_must_be_left_to_train() {
     assert_eq!(frozen, [FrozenPart::Recurrent, FrozenPart::Output]);
     let all = json!({ "training": { "frozen": ["recurrent", "input", "output", "base_firing"] } });
     assert_eq!(only_problem(&all).pointer, "/training/frozen");
-    let gru =
-        json!({ "network": { "kind": "gru" }, "training": { "frozen": ["recurrent", "input", "output"] } });
-    assert_eq!(only_problem(&gru).pointer, "/training/frozen");
-    let bias = json!({ "network": { "kind": "gru" }, "training": { "frozen": ["base_firing"] } });
-    assert_eq!(only_problem(&bias).pointer, "/training/frozen");
+    let gru = json!({ "network": { "kind": "gru" }, "training": { "frozen": ["base_firing", "recurrent"] } });
+    let frozen = resolve(&gru).training.unwrap().frozen;
+    assert_eq!(frozen, [FrozenPart::Recurrent, FrozenPart::BaseFiring]);
+}
+
+#[test]
+fn bounds_are_two_magnitudes_of_a_constrained_network() {
+    let network = |bounds: Value, constrained: bool| json!({ "network": { "constrained": constrained, "recurrent_bounds": bounds } });
+    let spec = resolve(&network(json!([0, 1.5]), true));
+    let NetworkSpec::Rnn(rnn) = &spec.network else {
+        panic!("an rnn")
+    };
+    assert_eq!((rnn.recurrent_bounds, rnn.input_bounds), (Some([0.0, 1.5]), None));
+    for bounds in [
+        json!([1.5, 0]),
+        json!([0, 0]),
+        json!([-1, 1]),
+        json!([1]),
+        json!(2),
+        json!(["a", 1]),
+    ] {
+        let problem = only_problem(&network(bounds.clone(), true));
+        assert_eq!(problem.pointer, "/network/recurrent_bounds", "{bounds}");
+    }
+    let mut scaled = network(json!([0, 1]), true);
+    scaled["network"]["spectral_radius"] = json!(0.9);
+    assert_eq!(only_problem(&scaled).pointer, "/network/spectral_radius");
+    let free = only_problem(&network(json!([0, 1]), false));
+    assert_eq!(free.pointer, "/network/recurrent_bounds");
+    assert!(free.detail.contains("constrained"), "{}", free.detail);
 }
 
 #[test]

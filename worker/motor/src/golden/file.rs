@@ -9,7 +9,9 @@ use tch::{Kind, Tensor};
 use super::{FileError, literal};
 use crate::device::Numerics;
 use crate::host_tensor::{self, HostTensor, TensorTable};
-use crate::policy::{Activation, LeakyConfig, NetworkConfig, Policy};
+use crate::policy::{
+    Activation, CONDITION_INPUTS, GruConfig, InputLayout, LeakyConfig, NetworkConfig, Policy,
+};
 use crate::tasks::{Mode, Task, TrialConditions, delay_steps};
 
 pub(super) struct GoldenFile {
@@ -137,8 +139,10 @@ impl GoldenFile {
     pub(super) fn policy(&self, numerics: Numerics) -> Result<Policy, FileError> {
         const GATES: &str = "param/gru.weight_hh_l0";
         let config = if self.has(GATES) {
-            let width = self.reference(GATES)?.size().pop().unwrap_or(0);
-            NetworkConfig::gru(usize::try_from(width).unwrap_or(0))
+            NetworkConfig::Gru(GruConfig {
+                hidden: self.columns(GATES)?,
+                inputs: self.inputs("param/gru.weight_ih_l0")?,
+            })
         } else {
             NetworkConfig::Leaky(self.leaky_config("param/")?)
         };
@@ -162,8 +166,33 @@ impl GoldenFile {
             input_noise: self.literal_or("noise_level_inp", defaults.input_noise)?,
             dt_ms: self.literal_or("dt", defaults.dt_ms)?,
             time_constant_ms: self.literal_or("tau", defaults.time_constant_ms)?,
+            inputs: self.inputs(&format!("{prefix}mrnn.input_region"))?,
             ..defaults
         })
+    }
+
+    /// Rule inputs: the columns of an input matrix before the condition inputs.
+    fn inputs(&self, name: &str) -> Result<InputLayout, FileError> {
+        match self.columns(name)?.checked_sub(CONDITION_INPUTS) {
+            Some(rules) => Ok(InputLayout {
+                rules,
+                ..InputLayout::default()
+            }),
+            None => Err(FileError::Shape {
+                name: name.to_owned(),
+                shape: self.reference(name)?.size(),
+            }),
+        }
+    }
+
+    fn columns(&self, name: &str) -> Result<usize, FileError> {
+        match self.reference(name)?.size().as_slice() {
+            [_, columns] => Ok(usize::try_from(*columns).unwrap_or(0)),
+            shape => Err(FileError::Shape {
+                name: name.to_owned(),
+                shape: shape.to_vec(),
+            }),
+        }
     }
 
     /// The tensors below a prefix, to compute with.
@@ -178,19 +207,21 @@ impl GoldenFile {
         Ok(table)
     }
 
-    /// From the metadata, else from the file's name (`rnn_<activation><hidden>`), else softplus.
+    /// From the metadata, else from a part of the file's name (`rnn_<activation><hidden>`), else softplus.
     fn activation(&self) -> Result<Activation, FileError> {
-        let from_name = || {
-            let rest = self.name.strip_prefix("rnn_")?;
-            Some(rest.trim_end_matches(|c: char| c.is_ascii_digit() || c == '_'))
-        };
         let known = |name: &str| serde_json::from_value::<Activation>(name.into()).ok();
+        let from_name = || {
+            let parts = self.name.split('_');
+            parts
+                .map(|part| part.trim_end_matches(|c: char| c.is_ascii_digit()))
+                .find_map(known)
+        };
         match self.metadata.get("activation") {
             Some(name) => known(name).ok_or_else(|| FileError::Metadata {
                 key: "activation".to_owned(),
                 value: name.clone(),
             }),
-            None => Ok(from_name().and_then(known).unwrap_or(Activation::Softplus)),
+            None => Ok(from_name().unwrap_or(Activation::Softplus)),
         }
     }
 

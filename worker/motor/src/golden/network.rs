@@ -195,23 +195,22 @@ pub(super) fn noisy_calls(
     comparison: &mut Comparison,
 ) -> Result<(), FileError> {
     let _no_grad = tch::no_grad_guard();
-    let network = file.policy(numerics)?.prepare();
+    let policy = file.policy(numerics)?;
     let (input, [_, rows, width]) = file.input_of::<3>("input", numerics)?;
-    if width != OBSERVATIONS.known + OBSERVATIONS.feedback {
+    if width != policy.observations() as i64 {
         return Err(FileError::Shape {
             name: "input".to_owned(),
             shape: input.size(),
         });
     }
+    let network = policy.prepare();
     let noise = UnitNoise {
         hidden: file.input("unit_noise_hidden", numerics)?,
         input: file.input("unit_noise_input", numerics)?,
     };
-    let feedback = input.narrow(2, OBSERVATIONS.known, OBSERVATIONS.feedback);
-    let known = Tensor::cat(
-        &[input.narrow(2, 0, OBSERVATIONS.known), feedback.zeros_like()],
-        2,
-    );
+    let known = width - OBSERVATIONS.feedback;
+    let feedback = input.narrow(2, known, OBSERVATIONS.feedback);
+    let known = Tensor::cat(&[input.narrow(2, 0, known), feedback.zeros_like()], 2);
     let mut units = network.start(rows);
     let (mut x, mut h, mut action) = (Vec::new(), Vec::new(), Vec::new());
     for (drive, feedback) in network

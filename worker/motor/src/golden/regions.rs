@@ -175,7 +175,7 @@ fn units_of(file: &GoldenFile, group: &str) -> Result<(Activation, f64, f64), Fi
     Ok(units)
 }
 
-/// Members under `member/<name>/` in the order of their names, with the input blocks of `input/<name>`. Sequences are
+/// Members under `member/<name>/` in the order of their names or numbers, with the input blocks of `input/<name>`. Sequences are
 /// stored time first.
 fn side_by_side(
     file: &GoldenFile,
@@ -184,13 +184,15 @@ fn side_by_side(
     comparison: &mut Comparison,
 ) -> Result<(), FileError> {
     let below = format!("{group}/member/");
-    let names: BTreeSet<&str> = file
+    // Numbers in their order: 10 comes after 9.
+    let names: BTreeSet<(Option<usize>, &str)> = file
         .below(&below)
         .filter_map(|name| Some(name.split_once('/')?.0))
+        .map(|name| (name.parse().ok(), name))
         .collect();
     let (activation, dt_ms, time_constant_ms) = units_of(file, group)?;
     let mut members = Vec::new();
-    for name in names {
+    for (_, name) in names {
         let mut state = file.table(&format!("{below}{name}/"), numerics)?;
         let input = file.input(&format!("{group}/input/{name}"), numerics)?;
         let config = LeakyConfig {

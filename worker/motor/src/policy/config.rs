@@ -36,6 +36,12 @@ pub struct LeakyConfig {
     /// Dale's law: a region's outgoing weights all have its sign, W = mask ∘ |W| ∘ sign.
     #[serde(default)]
     pub constrained: bool,
+    /// Bounds of |W| in a constrained network, W = mask ∘ clip(|W|) ∘ sign.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recurrent_bounds: Option<Bounds>,
+    /// The same of the input weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_bounds: Option<Bounds>,
     /// Masks act only in a constrained network, as in the original.
     #[serde(default)]
     pub ignore_masks: bool,
@@ -45,6 +51,14 @@ pub struct LeakyConfig {
     /// Regions and their connections; `None` is one region, `region`, with one input, `input`.
     #[serde(default)]
     pub regions: Option<RegionsConfig>,
+}
+
+/// The smallest and the largest magnitude that a weight acts with.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bounds {
+    pub lower: f64,
+    pub upper: f64,
 }
 
 /// Constants of the gated recurrent network.
@@ -160,6 +174,8 @@ impl Default for LeakyConfig {
             time_constant_ms: 20.0,
             inputs: InputLayout::default(),
             constrained: false,
+            recurrent_bounds: None,
+            input_bounds: None,
             ignore_masks: false,
             spectral_radius: None,
             regions: None,
@@ -208,11 +224,34 @@ impl LeakyConfig {
             self.spectral_radius.is_none_or(positive),
             "must be positive and finite",
         )?;
+        self.validate_bounds("network.recurrent_bounds", self.recurrent_bounds)?;
+        self.validate_bounds("network.input_bounds", self.input_bounds)?;
+        check(
+            "network.spectral_radius",
+            self.spectral_radius.is_none() || self.recurrent_bounds.is_none(),
+            "would scale the recurrent weights out of their bounds: give one of the two",
+        )?;
         self.inputs.validate()?;
         match &self.regions {
             Some(regions) => self.validate_regions(regions),
             None => Ok(()),
         }
+    }
+
+    fn validate_bounds(&self, field: &'static str, bounds: Option<Bounds>) -> Result<(), Error> {
+        let Some(Bounds { lower, upper }) = bounds else {
+            return Ok(());
+        };
+        check(
+            field,
+            self.constrained,
+            "hold for the magnitudes of weights with a sign: they need `constrained`",
+        )?;
+        check(
+            field,
+            not_negative(lower) && positive(upper) && lower <= upper,
+            "must be finite, not negative, the lower one not above the upper one, and that not 0",
+        )
     }
 
     fn validate_regions(&self, regions: &RegionsConfig) -> Result<(), Error> {

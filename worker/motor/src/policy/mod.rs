@@ -26,7 +26,7 @@ use tch::Tensor;
 
 pub use self::activation::Activation;
 pub use self::config::{
-    CONDITION_INPUTS, Feedback, GruConfig, InputLayout, LeakyConfig, MAX_HIDDEN, NetworkConfig,
+    Bounds, CONDITION_INPUTS, Feedback, GruConfig, InputLayout, LeakyConfig, MAX_HIDDEN, NetworkConfig,
 };
 pub use self::effective::{Effective, EffectiveGru, EffectiveLeaky};
 pub use self::gru::{GruPolicy, RunningGru};

@@ -7,7 +7,7 @@ use tch::Tensor;
 use super::layout::{Block, Layout, Matrix};
 use super::parameters::{Parameters, Slot};
 use super::regions::{FIRING, MASK, SIGN};
-use super::{LeakyConfig, RunningUnits, UnitNoise, UnitState};
+use super::{Bounds, LeakyConfig, RunningUnits, UnitNoise, UnitState};
 use crate::checkpoint::CheckpointError;
 use crate::device::Numerics;
 use crate::host_tensor::TensorTable;
@@ -166,14 +166,23 @@ impl RegionNetwork {
         joined(rows.collect(), 0)
     }
 
-    /// A block as it acts: mask ∘ |W| ∘ signs where constrained, else mask ∘ W, or W alone where masks are ignored.
+    /// A block as it acts: mask ∘ |W| ∘ signs where constrained, with |W| clipped to its bounds where it has any, else mask ∘ W, or W alone where masks are ignored.
     fn effective(&self, block: &Block) -> Tensor {
         let part = |suffix: &str| {
             let name = format!("{}{}{suffix}", self.layout.prefix, block.connection.name());
             self.parameters.expect(&name)
         };
         if self.config.constrained {
-            part(MASK) * part("").abs() * part(SIGN)
+            let bounds = match block.matrix {
+                Matrix::Recurrent => self.config.recurrent_bounds,
+                Matrix::Input | Matrix::Unused => self.config.input_bounds,
+            };
+            let magnitude = part("").abs();
+            let bounded = match bounds {
+                Some(Bounds { lower, upper }) => magnitude.clamp(lower, upper),
+                None => magnitude,
+            };
+            part(MASK) * bounded * part(SIGN)
         } else if self.config.ignore_masks {
             part("").shallow_clone()
         } else {
