@@ -3,6 +3,8 @@
 use motif_proto::id::{ArtifactId, AttemptId, CheckpointId, FencingToken, RunId, WorkerId};
 use motif_proto::run::RunState;
 
+use crate::domain::cursor::InvalidCursor;
+
 /// Why a request could not be carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -53,6 +55,9 @@ pub enum Error {
         /// Points of each.
         points: usize,
     },
+    /// A cursor that does not lead anywhere in this list.
+    #[error(transparent)]
+    InvalidCursor(#[from] InvalidCursor),
     /// A run that ended otherwise cannot be cancelled.
     #[error("run {run} has already {state}")]
     RunEnded {

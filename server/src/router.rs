@@ -21,8 +21,8 @@ use utoipa_axum::routes;
 use crate::app::AppState;
 use crate::http::problem::{ApiError, render_problems};
 use crate::http::{
-    artifacts, checkpoints, dashboard, events, experiments, guard, health, metrics, presets, runs, worker,
-    workers,
+    artifacts, checkpoints, dashboard, events, experiments, guard, health, metrics, presets, run_list, runs,
+    worker, workers,
 };
 
 /// Where the API stands.
@@ -106,7 +106,7 @@ fn api() -> OpenApiRouter<AppState> {
                 .routes(routes!(experiments::submit))
                 .layer(DefaultBodyLimit::max(SPEC_LIMIT)),
         )
-        .routes(routes!(runs::list))
+        .routes(routes!(run_list::list))
         .routes(routes!(runs::show))
         .routes(routes!(runs::cancel))
         .routes(routes!(metrics::curves))

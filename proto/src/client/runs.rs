@@ -1,7 +1,6 @@
 //! The scientist's side: experiments, runs, curves, checkpoints, presets, workers, the queue.
 
 use reqwest::Method;
-use serde::Serialize;
 use serde_json::Value;
 
 use super::http::Content;
@@ -14,27 +13,59 @@ use crate::spec::ExperimentKind;
 use crate::spec::preset::{PresetInfo, PresetList};
 use crate::worker::{WorkerInfo, WorkerList};
 
-/// Which runs a list holds; everything that is absent lets all through.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+/// Which runs a list holds, and in which order; everything that is absent or empty lets all through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunFilter {
-    /// Only runs in this state.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub state: Option<RunState>,
-    /// Only runs that do this.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kind: Option<ExperimentKind>,
-    /// Only runs whose name has this text in it.
-    #[serde(rename = "q", skip_serializing_if = "Option::is_none")]
+    /// Only runs in one of these states.
+    pub states: Vec<RunState>,
+    /// Only runs that do one of these.
+    pub kinds: Vec<ExperimentKind>,
+    /// Only runs of one of these projects.
+    pub projects: Vec<String>,
+    /// Only runs of one of these presets.
+    pub presets: Vec<String>,
+    /// Only runs with all of these tags.
+    pub tags: Vec<String>,
+    /// Only runs with this text in their name, preset or id.
     pub text: Option<String>,
-    /// Only runs with this tag.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tag: Option<String>,
+    /// Only runs that the worker of this name or id holds or held.
+    pub worker: Option<String>,
+    /// Only runs that fulfil all of these, such as `best_validation<0.05`.
+    pub conditions: Vec<String>,
+    /// The order, such as `best_validation` or `-created`, which is what it is where absent.
+    pub sort: Option<String>,
+    /// Whether to say how many runs all pages have together.
+    pub total: bool,
     /// Length of one page.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
     /// Where the page before ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
+}
+
+impl RunFilter {
+    fn pairs(&self) -> Vec<(&'static str, String)> {
+        let mut pairs = Vec::new();
+        let mut all = |name, values: Vec<String>| pairs.extend(values.into_iter().map(|value| (name, value)));
+        all("state", self.states.iter().map(ToString::to_string).collect());
+        all(
+            "kind",
+            self.kinds.iter().map(|kind| kind.as_str().to_owned()).collect(),
+        );
+        all("project", self.projects.clone());
+        all("preset", self.presets.clone());
+        all("tag", self.tags.clone());
+        all("q", self.text.iter().cloned().collect());
+        all("worker", self.worker.iter().cloned().collect());
+        all("where", self.conditions.clone());
+        all("sort", self.sort.iter().cloned().collect());
+        all(
+            "total",
+            self.total.then(|| "true".to_owned()).into_iter().collect(),
+        );
+        all("limit", self.limit.iter().map(ToString::to_string).collect());
+        all("cursor", self.cursor.iter().cloned().collect());
+        pairs
+    }
 }
 
 /// What part of a run's curves is wanted.
@@ -72,12 +103,12 @@ impl Client {
         self.post(&["experiments"], spec).await
     }
 
-    /// One page of the list of runs, newest first.
+    /// One page of the list of runs.
     ///
     /// # Errors
-    /// Any of [`ClientError`].
+    /// A problem with the code `invalid_query` says what a condition or an order should be.
     pub async fn runs(&self, filter: &RunFilter) -> Result<RunList, ClientError> {
-        self.json(self.request(Method::GET, &["runs"]).query(filter))
+        self.json(self.request(Method::GET, &["runs"]).query(&filter.pairs()))
             .await
     }
 

@@ -106,16 +106,22 @@ async fn every_call_carries_the_token_and_the_filter() {
         "/runs",
         get(|headers: HeaderMap, uri: Uri| async move {
             assert_eq!(headers[header::AUTHORIZATION], "Bearer secret");
-            assert_eq!(uri.query(), Some("state=running&q=a%26b&limit=5"));
+            assert_eq!(
+                uri.query(),
+                Some("state=running&state=paused&q=a%26b&where=last_loss%3C1&sort=-created&limit=5")
+            );
             Json(RunList {
                 runs: vec![run("1", RunState::Running)],
                 next_cursor: None,
+                total: None,
             })
         }),
     );
     let filter = RunFilter {
-        state: Some(RunState::Running),
+        states: vec![RunState::Running, RunState::Paused],
         text: Some("a&b".to_owned()),
+        conditions: vec!["last_loss<1".to_owned()],
+        sort: Some("-created".to_owned()),
         limit: Some(5),
         ..RunFilter::default()
     };

@@ -1,9 +1,11 @@
 //! Decisions without I/O: what the store and the handlers ask, and what tests can ask without a database.
 
 pub mod chunk;
+pub mod cursor;
 pub mod curve;
 pub mod journal;
 pub mod lease;
+pub mod listing;
 pub mod metrics;
 pub mod pack;
 pub mod retry;

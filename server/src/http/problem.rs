@@ -143,6 +143,7 @@ impl From<Error> for ApiError {
             Error::StaleLease { .. } => (StatusCode::CONFLICT, "stale_lease", "Lease lost"),
             Error::SequenceGap { .. } => (StatusCode::CONFLICT, "sequence_gap", "Metrics are missing"),
             Error::TooManyCurves { .. } => (StatusCode::BAD_REQUEST, "too_many_curves", "Too many curves"),
+            Error::InvalidCursor(_) => (StatusCode::BAD_REQUEST, "invalid_cursor", "Invalid cursor"),
             Error::RunEnded { .. } => (StatusCode::CONFLICT, "run_ended", "The run has ended"),
             Error::InvalidMetrics(_) => (
                 StatusCode::UNPROCESSABLE_ENTITY,

@@ -116,7 +116,7 @@ pub(super) async fn record_artifact(connection: &mut PgConnection, artifact: &Ar
 async fn record(connection: &mut PgConnection, run: RunId, event: &Stored) -> Result<()> {
     sqlx::query(
         "with numbered as (
-             update runs set last_event = last_event + 1, updated_at = clock_timestamp()
+             update runs set last_event = last_event + 1, updated_at = clock_timestamp(), touched_at = clock_timestamp()
              where id = $1 returning id, last_event
          )
          insert into events (run_id, id, kind, payload) select id, last_event, $2, $3 from numbered",

@@ -1,8 +1,9 @@
 //! All SQL. One file per table or aggregate; functions are named by intent and hold whole transactions.
 //!
-//! - [`experiments`], [`runs`]: what was asked for and how it stands
+//! - [`experiments`], [`runs`]: what was asked for and how it stands; [`run_list`]: filtered and sorted, in pages
 //! - [`queue`]: the claim; [`attempts`]: leases, heartbeats and ends
-//! - [`journal`], [`settle`] and `rewind`: curves as they are written; [`series`]: as they are read
+//! - [`journal`], [`settle`] and `rewind`: curves as they are written; [`series`]: as they are read;
+//!   [`notes`]: their newest and least values
 //! - [`events`]: what streams tell
 //! - [`checkpoints`], [`artifacts`], and `blobs`: what the artifact store holds; [`bases`]: what starts from it
 //! - [`workers`]: who works
@@ -18,8 +19,10 @@ pub mod checkpoints;
 pub mod events;
 pub mod experiments;
 pub mod journal;
+pub mod notes;
 pub mod queue;
 mod rewind;
+pub mod run_list;
 pub mod runs;
 pub mod series;
 pub mod settle;
@@ -77,4 +80,10 @@ fn unsigned(value: i64) -> u64 {
 /// A count, step or size for a column of signed integers.
 fn signed(value: u64) -> i64 {
     value.try_into().unwrap_or(i64::MAX)
+}
+
+/// A pattern for `ilike` that finds the text anywhere.
+fn like_pattern(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+    format!("%{escaped}%")
 }

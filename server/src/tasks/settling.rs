@@ -1,4 +1,4 @@
-//! Puts what ended runs left in their journals into chunks.
+//! Puts what ended runs left in their journals into chunks, and reads again what lists need of series.
 
 use std::time::Duration;
 
@@ -27,6 +27,11 @@ async fn settle(store: &Store) -> Result<(), Error> {
         // One that cannot be settled does not keep the others waiting.
         if let Err(error) = store.settle(run).await {
             tracing::warn!(run.id = %run, error = %chain(&error), "a journal was not settled");
+        }
+    }
+    for run in store.unnoted().await? {
+        if let Err(error) = store.renote(run).await {
+            tracing::warn!(run.id = %run, error = %chain(&error), "a run's series were not noted");
         }
     }
     Ok(())

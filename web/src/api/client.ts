@@ -44,6 +44,9 @@ export class ApiError extends Error {
 export interface RunQuery {
   state?: RunState | null;
   q?: string;
+  tag?: string | null;
+  /** Such as `best_validation` or, greatest first, `-created`. */
+  sort?: string;
   limit?: number;
   cursor?: string | null;
 }
@@ -56,11 +59,7 @@ export interface CurveQuery {
 }
 
 export const api = {
-  runs: (query: RunQuery, signal?: AbortSignal) =>
-    read<RunList>(
-      `/runs${search({ state: query.state, q: query.q, limit: query.limit, cursor: query.cursor })}`,
-      signal,
-    ),
+  runs: (query: RunQuery, signal?: AbortSignal) => read<RunList>(`/runs${search({ ...query })}`, signal),
   run: (id: string, signal?: AbortSignal) => read<RunDetail>(`/runs/${encodeURIComponent(id)}`, signal),
   metrics: (id: string, query: CurveQuery, signal?: AbortSignal) =>
     read<RunMetrics>(

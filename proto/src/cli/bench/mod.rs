@@ -2,6 +2,7 @@
 
 mod curves;
 mod ingest;
+mod lists;
 
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ enum What {
     Ingest(ingest::Ingest),
     /// How long a long curve takes to read
     Curves(curves::Curves),
+    /// How long a page of runs takes, filtered and sorted, among those that are there
+    Lists(lists::Lists),
 }
 
 impl Bench {
@@ -31,6 +34,7 @@ impl Bench {
         match self.what {
             What::Ingest(ingest) => ingest.run(client, out).await,
             What::Curves(curves) => curves.run(client, out).await,
+            What::Lists(lists) => lists.run(client, out).await,
         }
     }
 }
