@@ -6,6 +6,7 @@ use axum::extract::FromRef;
 use tokio_util::sync::CancellationToken;
 
 use crate::artifacts::Artifacts;
+use crate::http::rate::Rates;
 use crate::signals::Signals;
 use crate::store::Store;
 
@@ -20,6 +21,8 @@ pub struct AppState {
     pub signals: Signals,
     /// What a lease is.
     pub leases: Leases,
+    /// How many requests each sender may make.
+    pub rates: Rates,
     /// Ends what would wait for long.
     pub stopping: Stopping,
 }

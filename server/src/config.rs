@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+/// Requests a second of one sender where nothing else is said: far more than a person, a page or a script needs.
+pub const DEFAULT_RATE_LIMIT: u32 = 1000;
+
 /// Motif's coordinator.
 #[derive(Debug, Parser)]
 #[command(name = "motif-server", version, about)]
@@ -65,6 +68,10 @@ pub struct Serve {
     #[arg(long, env = "MOTIF_LEASE_SECONDS", default_value_t = 30,
           value_parser = clap::value_parser!(u32).range(2..=3600))]
     pub lease_seconds: u32,
+    /// Requests a second that one person or address may make, in the long run; 0 sets no limit. What workers send in
+    /// the service of runs is not counted.
+    #[arg(long, env = "MOTIF_RATE_LIMIT", default_value_t = DEFAULT_RATE_LIMIT)]
+    pub rate_limit: u32,
     /// Let everybody who reaches the address submit, cancel and read: needed for one that is not this machine's
     /// own, as nobody is asked for a token.
     #[arg(long, env = "MOTIF_ALLOW_ANONYMOUS")]

@@ -58,6 +58,17 @@ pub enum Error {
     /// A cursor that does not lead anywhere in this list.
     #[error(transparent)]
     InvalidCursor(#[from] InvalidCursor),
+    /// The same key as another request.
+    #[error("the Idempotency-Key stands for another request: a new request needs a new key")]
+    KeyReused,
+    /// The request with this key is being carried out.
+    #[error("the request with this Idempotency-Key is being carried out; ask again for its answer")]
+    RequestRunning,
+    /// Another try carries the request out, so this one had no effect.
+    #[error(
+        "another request with this Idempotency-Key was taken up in place of this one, which had no effect"
+    )]
+    KeyTakenOver,
     /// A run that ended otherwise cannot be cancelled.
     #[error("run {run} has already {state}")]
     RunEnded {

@@ -11,6 +11,7 @@ use axum::{Router, routing};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
+use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::TraceLayer;
@@ -21,8 +22,8 @@ use utoipa_axum::routes;
 use crate::app::AppState;
 use crate::http::problem::{ApiError, render_problems};
 use crate::http::{
-    artifacts, checkpoints, dashboard, events, experiments, guard, health, metrics, presets, run_list, runs,
-    worker, workers,
+    artifacts, checkpoints, dashboard, document, encoding, etag, events, experiments, guard, health,
+    idempotency, metrics, presets, problems, rate, run_list, runs, worker, workers,
 };
 
 /// Where the API stands.
@@ -66,7 +67,8 @@ struct Document;
 /// Everything the coordinator answers.
 pub fn router(state: AppState, reach: Reach) -> Router {
     let (api, document) = api().split_for_parts();
-    let document = document_json(&document);
+    let document = document_json(document);
+    let (keys, rates) = (state.store.clone(), state.rates.clone());
     let openapi = move || async move { ([(header::CONTENT_TYPE, "application/json")], document) };
     let compressed = SizeAbove::new(1024)
         .and(NotForContentType::const_new("text/event-stream"))
@@ -75,8 +77,19 @@ pub fn router(state: AppState, reach: Reach) -> Router {
         .fallback(dashboard::serve)
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
         .with_state(state)
+        .layer(middleware::from_fn(etag::tag))
+        .layer(middleware::from_fn_with_state(keys, idempotency::answer_once))
+        .layer(middleware::from_fn_with_state(rates, rate::limit))
         .layer(middleware::from_fn_with_state(reach, guard::refuse_strangers))
-        .layer(CompressionLayer::new().gzip(true).compress_when(compressed))
+        .layer(RequestDecompressionLayer::new().gzip(true).zstd(true))
+        .layer(middleware::from_fn(encoding::refuse_unknown))
+        .layer(
+            CompressionLayer::new()
+                .gzip(true)
+                .zstd(true)
+                .compress_when(compressed),
+        )
+        .layer(middleware::from_fn(etag::name_encoding))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(render_problems))
         .layer(header_layer("x-content-type-options", "nosniff"))
@@ -96,7 +109,7 @@ pub fn router(state: AppState, reach: Reach) -> Router {
 #[must_use]
 pub fn openapi_json() -> String {
     let (_, document) = api().split_for_parts();
-    document_json(&document)
+    document_json(document)
 }
 
 fn api() -> OpenApiRouter<AppState> {
@@ -114,6 +127,7 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(checkpoints::list))
         .routes(routes!(artifacts::list))
         .routes(routes!(presets::list))
+        .routes(routes!(problems::list))
         .routes(routes!(workers::list))
         .routes(routes!(workers::queue))
         .merge(
@@ -146,7 +160,8 @@ fn api() -> OpenApiRouter<AppState> {
         .merge(outside)
 }
 
-fn document_json(document: &utoipa::openapi::OpenApi) -> String {
+fn document_json(mut document: utoipa::openapi::OpenApi) -> String {
+    document::complete(&mut document);
     document
         .to_pretty_json()
         .unwrap_or_else(|error| unreachable!("the document has only JSON values: {error}"))

@@ -16,8 +16,9 @@ use tokio::time::timeout;
 
 use crate::app::{AppState, Leases, Stopping};
 use crate::artifacts::{Artifacts, OpenError};
-use crate::config::{Database, Serve};
+use crate::config::{DEFAULT_RATE_LIMIT, Database, Serve};
 use crate::error::chain;
+use crate::http::rate::Rates;
 use crate::postgres::{Postgres, PostgresError};
 use crate::router::{self, Reach};
 use crate::signals::Signals;
@@ -132,7 +133,8 @@ pub async fn serve(config: Serve) -> Result<(), StartError> {
         }
     };
 
-    let state = state(connected.pool.clone(), artifacts, config.lease());
+    let mut state = state(connected.pool.clone(), artifacts, config.lease());
+    state.rates = Rates::new(config.rate_limit);
     let stop = state.stopping.0.clone();
     let mut background = start_tasks(&state, &connected.pool);
     let reach = if loopback {
@@ -143,7 +145,7 @@ pub async fn serve(config: Serve) -> Result<(), StartError> {
     let app = router::router(state, reach);
     let drained = stop.clone();
     let mut server = tokio::spawn(
-        axum::serve(listener, app)
+        axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
             .with_graceful_shutdown(async move { drained.cancelled().await })
             .into_future(),
     );
@@ -183,6 +185,7 @@ pub fn state(pool: PgPool, artifacts: Artifacts, lease: Duration) -> AppState {
         artifacts,
         signals,
         leases: Leases { length: lease },
+        rates: Rates::new(DEFAULT_RATE_LIMIT),
         stopping: Stopping::default(),
     }
 }

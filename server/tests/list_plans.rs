@@ -22,7 +22,9 @@ async fn crowded() -> App {
     let app = App::start().await;
     app.submit(json!({ "preset": "demo" })).await;
     let mut connection = app.pool.acquire().await.unwrap();
-    let settings = format!("set motif.runs = {RUNS}; set motif.series = 1; set statement_timeout = '120s';");
+    let settings = format!(
+        "set motif.runs = {RUNS}; set motif.series = 1; set statement_timeout = '120s'; set lock_timeout = 0;"
+    );
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!("{settings}{MANY_RUNS}")))
         .execute(&mut *connection)
         .await
@@ -63,8 +65,13 @@ fn rows_touched(plan: &Value) -> u64 {
 }
 
 #[tokio::test]
-async fn a_page_looks_at_few_runs_however_many_there_are() {
+async fn a_page_looks_at_few_runs_however_many_there_are_and_is_complete() {
     let app = crowded().await;
+    pages_look_at_few_runs(&app).await;
+    what_few_fulfil_is_found_by_an_index_and_complete(&app).await;
+}
+
+async fn pages_look_at_few_runs(app: &App) {
     let condition = |text: &str| Condition::parse(text).unwrap();
     let all = RunFilter::default();
     let succeeded = RunFilter {
@@ -134,9 +141,7 @@ async fn a_page_looks_at_few_runs_however_many_there_are() {
     }
 }
 
-#[tokio::test]
-async fn what_few_fulfil_is_found_by_an_index_and_complete() {
-    let app = crowded().await;
+async fn what_few_fulfil_is_found_by_an_index_and_complete(app: &App) {
     for (filter, most) in [
         (
             RunFilter {

@@ -7,8 +7,6 @@
 
 mod common;
 
-use std::collections::HashSet;
-
 use axum::http::StatusCode;
 use common::App;
 use motif_proto::id::RunId;
@@ -112,10 +110,10 @@ async fn runs_are_filtered_by_spec_place_time_and_values() {
         ("where=best_validation%3C0.3", ["a", "b"].as_slice()),
         ("where=best_validation%3C%3D0.3&where=last_loss%3C1", &["a", "b"]),
         ("where=best_validation%3C1&where=last_loss%3E1", &["d"]),
-        ("where=min:validation/total%3E%3D0.6", &["c"]),
+        ("where=min:validation/total%3E%3D0.5", &["c"]),
         ("where=network.hidden%3D128", &["a", "d"]),
         ("where=network.hidden%3E64&where=seed%21%3D256", &["a", "d"]),
-        ("where=network.hidden%3C64.5", &["b"]),
+        ("where=network.hidden%3C64.5", &["b", "waits"]),
         ("where=network.kind%3Drnn", all),
         (
             "where=network.activation%21%3Drelu&where=training.batch_size%3E0",

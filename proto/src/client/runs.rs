@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::http::Content;
 use super::{Client, ClientError};
@@ -100,7 +101,17 @@ impl Client {
     /// # Errors
     /// A problem with the code `invalid_spec` names every field that is wrong.
     pub async fn submit(&self, spec: &Value) -> Result<ExperimentAccepted, ClientError> {
-        self.post(&["experiments"], spec).await
+        self.submit_once(spec, &Uuid::now_v7().to_string()).await
+    }
+
+    /// Submits an experiment under a key: however often it is sent with the same key, there is one experiment, and the
+    /// answer is the first one's. So it may be sent again where the answer got lost.
+    ///
+    /// # Errors
+    /// As [`Client::submit`], and a problem with the code `request_running` while an earlier one is being carried out.
+    pub async fn submit_once(&self, spec: &Value, key: &str) -> Result<ExperimentAccepted, ClientError> {
+        let request = self.request(Method::POST, &["experiments"]);
+        self.json(request.header("idempotency-key", key).json(spec)).await
     }
 
     /// One page of the list of runs.

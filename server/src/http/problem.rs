@@ -11,6 +11,11 @@ use motif_proto::problem::{FieldProblem, PROBLEM_JSON, Problem};
 
 use crate::error::{Error, chain};
 
+/// Seconds after which to try again what passes by itself.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+/// Where people read what a code means.
+const PAGE: &str = "/docs/problems";
+
 /// A refusal on its way out; [`render_problems`] writes it down.
 #[derive(Debug)]
 pub struct ApiError(Box<Problem>);
@@ -20,7 +25,7 @@ impl ApiError {
     #[must_use]
     pub fn new(status: StatusCode, code: &str, title: &str, detail: impl Into<String>) -> Self {
         Self(Box::new(Problem {
-            kind: "about:blank".to_owned(),
+            kind: format!("{PAGE}#{code}"),
             title: title.to_owned(),
             status: status.as_u16(),
             detail: detail.into(),
@@ -144,6 +149,16 @@ impl From<Error> for ApiError {
             Error::SequenceGap { .. } => (StatusCode::CONFLICT, "sequence_gap", "Metrics are missing"),
             Error::TooManyCurves { .. } => (StatusCode::BAD_REQUEST, "too_many_curves", "Too many curves"),
             Error::InvalidCursor(_) => (StatusCode::BAD_REQUEST, "invalid_cursor", "Invalid cursor"),
+            Error::KeyReused => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_key_reused",
+                "Key of another request",
+            ),
+            Error::RequestRunning | Error::KeyTakenOver => (
+                StatusCode::CONFLICT,
+                "request_running",
+                "The request is being carried out",
+            ),
             Error::RunEnded { .. } => (StatusCode::CONFLICT, "run_ended", "The run has ended"),
             Error::InvalidMetrics(_) => (
                 StatusCode::UNPROCESSABLE_ENTITY,
@@ -200,6 +215,10 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = status.into_response();
+        let passes = status == StatusCode::SERVICE_UNAVAILABLE || self.0.code == "request_running";
+        if passes {
+            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
         response.extensions_mut().insert(Carried(self.0));
         response
     }

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
-use super::{Result, Store, runs, signed};
+use super::{Result, Store, idempotency, runs, signed};
 use crate::error::Error;
 use crate::signals::Signal;
 
@@ -73,17 +73,19 @@ impl Store {
         .await?;
         super::events::record_change(&mut tx, run).await?;
         let summary = runs::summary(&mut tx, run).await?;
-        tx.commit().await?;
-
-        self.tell(Signal::Queue);
-        self.tell(Signal::Run(run));
-        tracing::info!(experiment.name = %spec.name, "queued");
-        Ok(ExperimentAccepted {
+        let accepted = ExperimentAccepted {
             experiment,
             run: summary,
             spec,
             spec_sha256,
-        })
+        };
+        idempotency::record(&mut tx, 201, &accepted).await?;
+        tx.commit().await?;
+
+        self.tell(Signal::Queue);
+        self.tell(Signal::Run(run));
+        tracing::info!(experiment.name = %accepted.spec.name, "queued");
+        Ok(accepted)
     }
 }
 

@@ -6,7 +6,7 @@
 //!   [`notes`]: their newest and least values
 //! - [`events`]: what streams tell
 //! - [`checkpoints`], [`artifacts`], and `blobs`: what the artifact store holds; [`bases`]: what starts from it
-//! - [`workers`]: who works
+//! - [`workers`]: who works; [`idempotency`]: requests that may come again
 //!
 //! Whoever changes a run locks its row first, then reads the attempt: so every change of a run has its place in
 //! one order, and a lease that was judged valid stays valid until the commit.
@@ -18,6 +18,7 @@ mod blobs;
 pub mod checkpoints;
 pub mod events;
 pub mod experiments;
+pub mod idempotency;
 pub mod journal;
 pub mod notes;
 pub mod queue;

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{Result, Store, like_pattern, unsigned};
 use crate::domain::cursor::{self, ListId};
-use crate::domain::listing::{Comparison, Condition, Metric, Number, RunFilter, Sort, SortBy, Which, Word};
+use crate::domain::listing::{Condition, Number, RunFilter, Sort, SortBy, Which, Word};
 
 /// Runs of a list that are looked at for a page, before those that the filter lets through are looked for by
 /// themselves.
@@ -299,14 +299,15 @@ fn statement(start: &str, way: Way, query: &RunQuery, after: Option<&Place>, lim
             ));
             push_part(&mut sql, query, after);
             let looked_at = if query.is_filtered() { WALK } else { limit };
+            // A row at a time, whatever the planner expects of the filter: the first ones may be enough.
             sql.push(" limit ")
                 .push_bind(looked_at)
-                .push(") next join runs r on ");
-            sql.push(match by {
-                SortBy::Name => "r.experiment_id = next.tie",
-                _ => "r.id = next.tie",
-            });
+                .push(") next cross join lateral (select r.id from runs r");
             push_filter(&mut sql, &query.other_filter());
+            sql.push(match by {
+                SortBy::Name => " and r.experiment_id = next.tie offset 0) r",
+                _ => " and r.id = next.tie offset 0) r",
+            });
             push_order(&mut sql, query, "next.value", "next.tie");
         }
         Way::Find => {

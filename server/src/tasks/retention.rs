@@ -1,4 +1,4 @@
-//! Deletes what is no longer needed: old events, and bytes that no checkpoint names.
+//! Deletes what is no longer needed: old events and answers, and bytes that no checkpoint names.
 
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ pub async fn run(store: Store, artifacts: Artifacts, stop: CancellationToken) {
 
 async fn clean(store: &Store, artifacts: &Artifacts) -> Result<(), Error> {
     store.prune_events(EVENT_AGE).await?;
+    store.prune_keys().await?;
     store.collect_blobs(artifacts).await?;
     Ok(())
 }
