@@ -124,6 +124,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/problems": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the kinds of problems that answers can be. */
+        get: operations["list_problems"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/queue": {
         parameters: {
             query?: never;
@@ -148,7 +165,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List runs, newest first. */
+        /** List runs, filtered and sorted, newest first where nothing else is asked for. */
         get: operations["list_runs"];
         put?: never;
         post?: never;
@@ -1058,8 +1075,27 @@ export interface components {
             status: number;
             /** @description The kind of problem in a few words; the same for every occurrence. */
             title: string;
-            /** @description A URI that names the kind of problem; `about:blank` where the status says it all. */
+            /** @description Where the kind of problem is explained: `/docs/problems#` and its code. */
             type?: string;
+        };
+        /** @description A kind of problem. */
+        ProblemKind: {
+            /** @description The word to branch on. */
+            code: string;
+            /** @description When it happens and what to do. */
+            meaning: string;
+            /**
+             * Format: int32
+             * @description The HTTP status that it comes with.
+             */
+            status: number;
+            /** @description The kind in a few words. */
+            title: string;
+        };
+        /** @description Answer of `GET /problems`. */
+        ProblemList: {
+            /** @description By status, then by code. */
+            problems: components["schemas"]["ProblemKind"][];
         };
         /** @description How far a training run has come. */
         Progress: {
@@ -1297,8 +1333,9 @@ export interface components {
         RunList: {
             /** @description Give it as `cursor` to get what follows; absent at the end. */
             next_cursor?: string | null;
-            /** @description Newest first. */
+            /** @description In the order asked for; newest first where none was. */
             runs: components["schemas"]["RunSummary"][];
+            total?: components["schemas"]["RunTotal"] | null;
         };
         /** @description Answer of `GET /runs/{id}/metrics`. */
         RunMetrics: {
@@ -1378,6 +1415,16 @@ export interface components {
             tags: string[];
             /** @description Name of the worker that holds it. */
             worker?: string | null;
+        };
+        /** @description A number of runs. */
+        RunTotal: {
+            /**
+             * Format: int64
+             * @description How many.
+             */
+            count: number;
+            /** @description Whether they were estimated, because they are too many to count for every page. */
+            is_estimate: boolean;
         };
         /** @description Points of one series, in columns: `steps[i]` belongs to `values[i]`. Steps rise strictly. */
         SeriesPoints: {
@@ -1519,7 +1566,24 @@ export interface components {
             worker: components["schemas"]["WorkerId"];
         };
     };
-    responses: never;
+    responses: {
+        /** @description The answer is the one that `If-None-Match` names */
+        NotModified: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content?: never;
+        };
+        /** @description A refusal: branch on `code`, show `detail`; `/api/v1/problems` lists the codes */
+        Problem: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+    };
     parameters: never;
     requestBodies: never;
     headers: never;
@@ -1539,6 +1603,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1547,6 +1612,7 @@ export interface operations {
                     "application/octet-stream": number[];
                 };
             };
+            /** @description Partial Content */
             206: {
                 headers: {
                     [name: string]: unknown;
@@ -1562,6 +1628,8 @@ export interface operations {
                 };
                 content?: never;
             };
+            400: components["responses"]["Problem"];
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -1570,6 +1638,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Range Not Satisfiable */
             416: {
                 headers: {
                     [name: string]: unknown;
@@ -1578,6 +1647,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     checkpoint_content: {
@@ -1592,6 +1665,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1600,6 +1674,7 @@ export interface operations {
                     "application/octet-stream": number[];
                 };
             };
+            /** @description Partial Content */
             206: {
                 headers: {
                     [name: string]: unknown;
@@ -1615,6 +1690,8 @@ export interface operations {
                 };
                 content?: never;
             };
+            400: components["responses"]["Problem"];
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -1623,6 +1700,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Range Not Satisfiable */
             416: {
                 headers: {
                     [name: string]: unknown;
@@ -1631,6 +1709,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     all_events: {
@@ -1645,6 +1727,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1653,12 +1736,19 @@ export interface operations {
                     "text/event-stream": components["schemas"]["Event"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     submit: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Makes the request safe to send again: with the same key and body it is carried out once and answered alike for 24 hours */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -1678,6 +1768,7 @@ export interface operations {
                     "application/json": components["schemas"]["ExperimentAccepted"];
                 };
             };
+            /** @description Bad Request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1686,6 +1777,9 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            403: components["responses"]["Problem"];
+            409: components["responses"]["Problem"];
+            /** @description Payload Too Large */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -1694,6 +1788,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Unsupported Media Type */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -1702,6 +1797,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
             /** @description `errors` names every field that is wrong */
             422: {
                 headers: {
@@ -1711,6 +1807,9 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     metrics_of_runs: {
@@ -1727,12 +1826,16 @@ export interface operations {
                 /** @description Last step. */
                 to?: number;
             };
-            header?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1741,6 +1844,8 @@ export interface operations {
                     "application/json": components["schemas"]["MetricsOfRuns"];
                 };
             };
+            304: components["responses"]["NotModified"];
+            /** @description Bad Request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1749,6 +1854,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -1757,17 +1863,25 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     list_presets: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1776,17 +1890,54 @@ export interface operations {
                     "application/json": components["schemas"]["PresetList"];
                 };
             };
+            304: components["responses"]["NotModified"];
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
-    queue_counts: {
+    list_problems: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProblemList"];
+                };
+            };
+            304: components["responses"]["NotModified"];
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
+        };
+    };
+    queue_counts: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1795,6 +1946,11 @@ export interface operations {
                     "application/json": components["schemas"]["Queue"];
                 };
             };
+            304: components["responses"]["NotModified"];
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     list_runs: {
@@ -1804,21 +1960,59 @@ export interface operations {
                 state?: components["schemas"]["RunState"][];
                 /** @description Only runs of this kind; may be repeated. */
                 kind?: components["schemas"]["ExperimentKind"][];
-                /** @description Only runs with this in their name, preset or id. */
-                q?: string;
+                /** @description Only runs of this project; may be repeated. */
+                project?: string[];
+                /** @description Only runs of this preset; may be repeated. */
+                preset?: string[];
                 /** @description Only runs with this tag; may be repeated, and then all are needed. */
                 tag?: string[];
+                /** @description Only runs with this in their name, preset or id, whatever the case. */
+                q?: string;
+                /** @description Only runs that the worker of this name or id holds or held. */
+                worker?: string;
+                /** @description Only runs submitted at this time or later. */
+                created_from?: string;
+                /** @description Only runs submitted before this time. */
+                created_to?: string;
+                /** @description Only runs that ended at this time or later. */
+                finished_from?: string;
+                /** @description Only runs that ended before this time. */
+                finished_to?: string;
+                /**
+                 * @description Only runs that fulfil this condition, such as `best_validation<0.05`, `network.hidden>=128` or
+                 *     `network.activation=relu`; may be repeated. Fields: `best_validation`, `last_validation`, `last_loss`,
+                 *     `last:SERIES` and `min:SERIES` of any series, `seed`, `priority`, `attempts`, `batches_done`, `duration` in
+                 *     seconds, `network.kind`, `network.hidden`, `network.activation`, `training.batches`, `training.batch_size`,
+                 *     `training.learning_rate`.
+                 * @example [
+                 *       "best_validation<0.05"
+                 *     ]
+                 */
+                where?: string[];
+                /**
+                 * @description The order: `created`, `updated`, `finished`, `name`, `priority`, `duration`, `best_validation`,
+                 *     `last_validation`, `last_loss`, `last:SERIES` or `min:SERIES`; with `-` before it the greatest comes first.
+                 *     `-created` where not given. Runs without the value come last.
+                 * @example best_validation
+                 */
+                sort?: string;
+                /** @description Whether to say how many runs all pages have together. */
+                total?: boolean;
                 /** @description At most so many runs, 50 where not given. */
                 limit?: number;
                 /** @description `next_cursor` of the page before. */
                 cursor?: string;
             };
-            header?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1827,6 +2021,8 @@ export interface operations {
                     "application/json": components["schemas"]["RunList"];
                 };
             };
+            304: components["responses"]["NotModified"];
+            /** @description `invalid_query`, or `invalid_cursor` where the cursor is of another list */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1835,12 +2031,19 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     show_run: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description The run */
                 id: components["schemas"]["RunId"];
@@ -1849,6 +2052,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1857,6 +2061,9 @@ export interface operations {
                     "application/json": components["schemas"]["RunDetail"];
                 };
             };
+            304: components["responses"]["NotModified"];
+            400: components["responses"]["Problem"];
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -1865,12 +2072,19 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     list_artifacts: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description The run */
                 id: components["schemas"]["RunId"];
@@ -1879,6 +2093,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1887,6 +2102,9 @@ export interface operations {
                     "application/json": components["schemas"]["ArtifactList"];
                 };
             };
+            304: components["responses"]["NotModified"];
+            400: components["responses"]["Problem"];
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -1895,12 +2113,19 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     cancel_run: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Makes the request safe to send again: with the same key and body it is carried out once and answered alike for 24 hours */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description The run */
                 id: components["schemas"]["RunId"];
@@ -1909,6 +2134,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1917,6 +2143,9 @@ export interface operations {
                     "application/json": components["schemas"]["RunSummary"];
                 };
             };
+            400: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -1925,6 +2154,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Conflict */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -1933,12 +2163,20 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     list_checkpoints: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description The run */
                 id: components["schemas"]["RunId"];
@@ -1947,6 +2185,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1955,6 +2194,9 @@ export interface operations {
                     "application/json": components["schemas"]["CheckpointList"];
                 };
             };
+            304: components["responses"]["NotModified"];
+            400: components["responses"]["Problem"];
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -1963,6 +2205,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     run_events: {
@@ -1980,6 +2226,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1988,6 +2235,8 @@ export interface operations {
                     "text/event-stream": components["schemas"]["Event"];
                 };
             };
+            400: components["responses"]["Problem"];
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -1996,6 +2245,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     run_metrics: {
@@ -2010,7 +2263,10 @@ export interface operations {
                 /** @description Last step. */
                 to?: number;
             };
-            header?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description The run */
                 id: components["schemas"]["RunId"];
@@ -2019,6 +2275,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2027,6 +2284,8 @@ export interface operations {
                     "application/json": components["schemas"]["RunMetrics"];
                 };
             };
+            304: components["responses"]["NotModified"];
+            /** @description Bad Request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2035,6 +2294,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2043,6 +2303,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     upload_artifact: {
@@ -2069,6 +2333,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description Created */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -2077,6 +2342,7 @@ export interface operations {
                     "application/json": components["schemas"]["Artifact"];
                 };
             };
+            /** @description Bad Request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2085,6 +2351,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            403: components["responses"]["Problem"];
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2102,6 +2370,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Payload Too Large */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -2110,6 +2379,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            415: components["responses"]["Problem"];
+            421: components["responses"]["Problem"];
             /** @description `checksum_mismatch` or `too_many_artifacts`: nothing was named */
             422: {
                 headers: {
@@ -2119,6 +2390,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     upload_checkpoint: {
@@ -2151,6 +2424,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description Created */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -2159,6 +2433,7 @@ export interface operations {
                     "application/json": components["schemas"]["Checkpoint"];
                 };
             };
+            /** @description Bad Request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2167,6 +2442,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            403: components["responses"]["Problem"];
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2184,6 +2461,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Payload Too Large */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -2192,6 +2470,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            415: components["responses"]["Problem"];
+            421: components["responses"]["Problem"];
             /** @description `checksum_mismatch`: nothing was named */
             422: {
                 headers: {
@@ -2201,6 +2481,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     claim: {
@@ -2216,6 +2498,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2231,6 +2514,8 @@ export interface operations {
                 };
                 content?: never;
             };
+            400: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
             /** @description `unknown_worker`: register again */
             404: {
                 headers: {
@@ -2240,6 +2525,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            413: components["responses"]["Problem"];
+            415: components["responses"]["Problem"];
+            421: components["responses"]["Problem"];
+            /** @description Unprocessable Entity */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2248,6 +2537,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     finish: {
@@ -2270,6 +2561,9 @@ export interface operations {
                 };
                 content?: never;
             };
+            400: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2287,6 +2581,12 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            413: components["responses"]["Problem"];
+            415: components["responses"]["Problem"];
+            421: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     heartbeat: {
@@ -2302,6 +2602,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2310,6 +2611,8 @@ export interface operations {
                     "application/json": components["schemas"]["HeartbeatAnswer"];
                 };
             };
+            400: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
             /** @description `unknown_worker`: register again */
             404: {
                 headers: {
@@ -2319,6 +2622,12 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            413: components["responses"]["Problem"];
+            415: components["responses"]["Problem"];
+            421: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     metrics: {
@@ -2335,6 +2644,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2343,6 +2653,9 @@ export interface operations {
                     "application/json": components["schemas"]["MetricsAccepted"];
                 };
             };
+            400: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2360,6 +2673,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Payload Too Large */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -2368,6 +2682,9 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            415: components["responses"]["Problem"];
+            421: components["responses"]["Problem"];
+            /** @description Unprocessable Entity */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2376,6 +2693,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     register: {
@@ -2391,6 +2710,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2399,6 +2719,12 @@ export interface operations {
                     "application/json": components["schemas"]["WorkerRegistered"];
                 };
             };
+            400: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            413: components["responses"]["Problem"];
+            415: components["responses"]["Problem"];
+            421: components["responses"]["Problem"];
+            /** @description Unprocessable Entity */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2407,17 +2733,23 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     list_workers: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2426,6 +2758,11 @@ export interface operations {
                     "application/json": components["schemas"]["WorkerList"];
                 };
             };
+            304: components["responses"]["NotModified"];
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     alive: {
@@ -2444,6 +2781,9 @@ export interface operations {
                 };
                 content?: never;
             };
+            421: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     ready: {
@@ -2462,6 +2802,9 @@ export interface operations {
                 };
                 content?: never;
             };
+            421: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            /** @description Service Unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
