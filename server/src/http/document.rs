@@ -8,6 +8,7 @@ use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, Required, Response, R
 
 /// The answer of every refusal.
 const PROBLEM: &str = "Problem";
+const EVENT_STREAM: &str = "text/event-stream";
 /// The answer to whoever has the content already.
 const NOT_MODIFIED: &str = "NotModified";
 
@@ -80,10 +81,8 @@ fn complete_reading(path: &str, operation: &mut Operation) {
 
 fn complete_any(path: &str, operation: &mut Operation) {
     for (status, answer) in &mut operation.responses.responses {
-        if let RefOr::T(answer) = answer
-            && answer.description.is_empty()
-        {
-            answer.description = describe(status).to_owned();
+        if let RefOr::T(answer) = answer {
+            complete_answer(status, answer);
         }
     }
     if operation
@@ -97,6 +96,20 @@ fn complete_any(path: &str, operation: &mut Operation) {
     refuse(operation, &["421", "500", "503"]);
     if is_for_people(path) {
         refuse(operation, &["429"]);
+    }
+}
+
+fn complete_answer(status: &str, answer: &mut Response) {
+    if let Some(RefOr::T(content)) = answer.content.get_mut(EVENT_STREAM) {
+        // A schema would be one of the whole stream, which OpenAPI 3.1 cannot have.
+        content.schema = None;
+        answer.description =
+            "Server-sent events: `event` is the name of an `Event`, `data` its data as JSON, `id` what \
+                              to come back with as `Last-Event-ID`"
+                .to_owned();
+    }
+    if answer.description.is_empty() {
+        answer.description = describe(status).to_owned();
     }
 }
 

@@ -1727,13 +1727,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description OK */
+            /** @description Server-sent events: `event` is the name of an `Event`, `data` its data as JSON, `id` what to come back with as `Last-Event-ID` */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": components["schemas"]["Event"];
+                    "text/event-stream": unknown;
                 };
             };
             421: components["responses"]["Problem"];
@@ -2226,13 +2226,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description OK */
+            /** @description Server-sent events: `event` is the name of an `Event`, `data` its data as JSON, `id` what to come back with as `Last-Event-ID` */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": components["schemas"]["Event"];
+                    "text/event-stream": unknown;
                 };
             };
             400: components["responses"]["Problem"];
