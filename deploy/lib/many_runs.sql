@@ -14,6 +14,8 @@ from (
 
 insert into projects (name) select 'project-' || i from generate_series(0, 7) as i on conflict do nothing;
 
+insert into lanes (project, device_need, slots, labels) select name, 'any', 1, '{}' from projects on conflict do nothing;
+
 insert into experiments (id, name, kind, preset, seed, tags, spec, spec_sha256, created_at)
 select id, 'run ' || substr(md5((i / 20)::text), 1, 6) || ' ' || i, case when draw % 10 = 0 then 'evaluate' else 'train' end,
        case when draw % 3 = 0 then 'demo' else 'train_rnn256_softplus' end, draw % 50,
@@ -25,12 +27,12 @@ from made, (select spec, spec_sha256 from experiments order by id limit 1) as mo
 insert into runs (id, experiment_id, state, priority, device_need, slots, labels, attempts, failure_class,
                   batches_total, batches_done, last_loss_step, last_loss, last_validation_step, last_validation,
                   best_validation_step, best_validation, created_at, queued_at, started_at, finished_at, updated_at,
-                  touched_at, project)
+                  touched_at, project, lane_id)
 select id, id, state, draw % 5, 'any', 1, '{}', 1, case when state = 'failed' then 'diverged' end,
        20000, done, done, loss, done, loss * 1.1, done, loss * 1.05, at, at,
        case when state <> 'queued' then at + interval '1 minute' end,
        case when state in ('succeeded', 'failed') then at + interval '1 minute' + draw % 20000 * interval '1 second' end,
-       at, at, 'project-' || draw % 8
+       at, at, 'project-' || draw % 8, (select max(l.id) from lanes l where l.project = 'project-' || draw % 8)
 from (
     select *, case when state = 'queued' then 0 else 20000 end as done
     from (

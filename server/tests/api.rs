@@ -150,13 +150,7 @@ async fn addresses_methods_and_ids_that_do_not_exist_are_problems() {
         };
         answer.problem(StatusCode::NOT_FOUND, "unknown_run");
     }
-    for query in [
-        "limit=0",
-        "limit=x",
-        "state=sleeping",
-        "sate=queued",
-        "q=%00",
-    ] {
+    for query in ["limit=0", "limit=x", "state=sleeping", "sate=queued", "q=%00"] {
         let answer = app.get(&format!("/api/v1/runs?{query}")).await;
         answer.problem(StatusCode::BAD_REQUEST, "invalid_query");
     }

@@ -9,4 +9,6 @@ pub mod listing;
 pub mod metrics;
 pub mod pack;
 pub mod retry;
+pub mod standing;
+pub mod steering;
 pub mod summary;

@@ -121,6 +121,12 @@ const KINDS: &[Kind] = &[
     ),
     kind(
         409,
+        "run_not_ended",
+        "The run has not ended",
+        "What was asked for can be done only to a run that has ended.",
+    ),
+    kind(
+        409,
         "sequence_gap",
         "Metrics are missing",
         "A batch of metrics before this one has not come: the worker sends it first.",
