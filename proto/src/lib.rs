@@ -5,16 +5,19 @@
 //! - [`id`]: a type per kind of identifier, so that a run's id cannot stand where an attempt's is wanted
 //! - [`spec`]: what an experiment may ask for, its validation and its presets
 //! - [`run`]: runs, attempts and checkpoints as clients see them
+//! - [`access`]: tokens, projects, sign-in, and who did what
 //! - [`artifact`]: the files that a run makes
 //! - [`metrics`]: series names, batches of points and what a curve query answers
 //! - [`worker`]: the worker's side of the protocol: register, claim, heartbeat, metrics, checkpoints, finish
 //! - [`event`]: what the server-sent event streams carry
+//! - [`webhook`]: who is told when runs end, and how that is signed
 //! - [`problem`]: the error document of RFC 9457
 //! - `client` (feature `client`): the typed client of the API
 //! - `cli` (feature `cli`): the command `motif`
 //!
 //! This crate knows neither libtorch nor SQL, so a client builds in seconds.
 
+pub mod access;
 pub mod artifact;
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -26,4 +29,5 @@ pub mod metrics;
 pub mod problem;
 pub mod run;
 pub mod spec;
+pub mod webhook;
 pub mod worker;

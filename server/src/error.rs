@@ -1,6 +1,6 @@
 //! What can go wrong in the coordinator, in terms that no transport knows.
 
-use motif_proto::id::{ArtifactId, AttemptId, CheckpointId, FencingToken, RunId, WorkerId};
+use motif_proto::id::{ArtifactId, AttemptId, CheckpointId, FencingToken, RunId, WebhookId, WorkerId};
 use motif_proto::run::RunState;
 
 /// Why a request could not be carried out.
@@ -61,6 +61,27 @@ pub enum Error {
         /// How it ended.
         state: RunState,
     },
+    /// There is no such token.
+    #[error("there is no token {0}")]
+    UnknownToken(String),
+    /// Another token has the name.
+    #[error("there is a token named `{0}` already: revoke it first, or choose another name")]
+    TokenNameTaken(String),
+    /// There is no such project.
+    #[error("there is no project `{0}`: an admin can make it")]
+    UnknownProject(String),
+    /// There is such a project already.
+    #[error("there is a project `{0}` already")]
+    ProjectExists(String),
+    /// There is no such webhook.
+    #[error("there is no webhook {0}")]
+    UnknownWebhook(WebhookId),
+    /// There are as many webhooks as there can be.
+    #[error("there are as many webhooks as there can be: remove one first")]
+    TooManyWebhooks,
+    /// The system gave no randomness.
+    #[error("no secret could be made")]
+    NoRandomness(#[from] getrandom::Error),
     /// The bytes of an upload are not those announced.
     #[error("the content has {found}, not {announced}")]
     ChecksumMismatch {

@@ -8,6 +8,7 @@ use motif_proto::spec::{ExperimentKind, ExperimentSpec};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::domain::access::{Actor, Principal, Projects};
 use crate::error::Error;
 use crate::store::Store;
 use crate::store::bases::FoundBase;
@@ -30,13 +31,19 @@ pub enum Refusal {
 ///
 /// # Errors
 /// [`Refusal`]; with every mistake of the spec.
-pub async fn submit(store: &Store, document: &Value) -> Result<ExperimentAccepted, Refusal> {
+pub async fn submit(
+    store: &Store,
+    mut document: Value,
+    actor: &Actor,
+) -> Result<ExperimentAccepted, Refusal> {
+    let principal = &actor.principal;
+    let misplaced = principal.place(&mut document).err();
     let mut looks = 0;
     loop {
         looks += 1;
-        let (spec, base) = resolve(store, document).await?;
+        let (spec, base) = resolve(store, &document, principal, misplaced.as_ref()).await?;
         match store
-            .submit_experiment(spec, base.as_ref().map(|base| &base.checkpoint))
+            .submit_experiment(spec, base.as_ref().map(|base| &base.checkpoint), actor)
             .await
         {
             Err(Error::UnknownCheckpoint(_)) if looks < LOOKS => {}
@@ -45,19 +52,25 @@ pub async fn submit(store: &Store, document: &Value) -> Result<ExperimentAccepte
     }
 }
 
-async fn resolve(store: &Store, document: &Value) -> Result<(ExperimentSpec, Option<FoundBase>), Refusal> {
+async fn resolve(
+    store: &Store,
+    document: &Value,
+    principal: &Principal,
+    misplaced: Option<&FieldProblem>,
+) -> Result<(ExperimentSpec, Option<FoundBase>), Refusal> {
     let (found, unfound) = match BaseRequest::of(document) {
         None => (None, None),
-        Some(request) => match find(store, &request).await? {
+        Some(request) => match find(store, &request, &principal.projects).await? {
             Ok(found) => (Some(found), None),
             Err(problem) => (None, Some(problem)),
         },
     };
     let base = found.as_ref().and_then(|found| Base::of(&found.spec));
     let resolved = ExperimentSpec::resolve(document, base.as_ref());
-    let mut problems: Vec<FieldProblem> = unfound.into_iter().collect();
+    let mut problems: Vec<FieldProblem> = misplaced.cloned().into_iter().chain(unfound).collect();
     match resolved {
         Ok(spec) => {
+            problems.extend(missing_project(store, &spec, principal).await?);
             problems.extend(found.as_ref().and_then(|base| nothing_left(&spec, base)));
             if problems.is_empty() {
                 return Ok((spec, found));
@@ -69,7 +82,11 @@ async fn resolve(store: &Store, document: &Value) -> Result<(ExperimentSpec, Opt
 }
 
 /// The checkpoint that is asked for, or what is wrong with the request.
-async fn find(store: &Store, request: &BaseRequest) -> Result<Result<FoundBase, FieldProblem>, Error> {
+async fn find(
+    store: &Store,
+    request: &BaseRequest,
+    visible: &Projects,
+) -> Result<Result<FoundBase, FieldProblem>, Error> {
     let problem = |detail: String, allowed: &str| FieldProblem {
         pointer: "/base".to_owned(),
         detail,
@@ -81,14 +98,14 @@ async fn find(store: &Store, request: &BaseRequest) -> Result<Result<FoundBase, 
         let detail = format!("`{}` is not the id of a run or a checkpoint", request.base);
         return Ok(Err(problem(detail, "a run's id or a checkpoint's id")));
     };
-    if let Some(found) = store.base_by_checkpoint(CheckpointId(id)).await? {
+    if let Some(found) = store.base_by_checkpoint(visible, CheckpointId(id)).await? {
         return Ok(Ok(found));
     }
     let (run, kind) = (RunId(id), request.checkpoint);
-    if let Some(found) = store.base_by_run(run, kind).await? {
+    if let Some(found) = store.base_by_run(visible, run, kind).await? {
         return Ok(Ok(found));
     }
-    Ok(Err(if store.has_run(run).await? {
+    Ok(Err(if store.has_run(visible, run).await? {
         problem(
             format!("run {run} has no checkpoint `{kind}`, or not yet"),
             "a run that has one, or another `base_checkpoint`",
@@ -98,6 +115,24 @@ async fn find(store: &Store, request: &BaseRequest) -> Result<Result<FoundBase, 
             format!("there is no run and no checkpoint with the id {id}"),
             "a run's id or a checkpoint's id",
         )
+    }))
+}
+
+/// The problem of an experiment whose project is not there. One that an admin names is made for it.
+async fn missing_project(
+    store: &Store,
+    spec: &ExperimentSpec,
+    principal: &Principal,
+) -> Result<Option<FieldProblem>, Error> {
+    if principal.is_admin_of_all() || store.has_project(&spec.project).await? {
+        return Ok(None);
+    }
+    Ok(Some(FieldProblem {
+        pointer: "/project".to_owned(),
+        detail: format!("there is no project `{}`: an admin can make it", spec.project),
+        given: Some(json!(spec.project)),
+        allowed: Some("a project that is there".to_owned()),
+        nearest: None,
     }))
 }
 

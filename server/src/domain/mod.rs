@@ -1,5 +1,6 @@
 //! Decisions without I/O: what the store and the handlers ask, and what tests can ask without a database.
 
+pub mod access;
 pub mod chunk;
 pub mod curve;
 pub mod journal;
@@ -7,4 +8,6 @@ pub mod lease;
 pub mod metrics;
 pub mod pack;
 pub mod retry;
+pub mod secret;
 pub mod summary;
+pub mod webhook;

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use motif_proto::problem::{FieldProblem, PROBLEM_JSON, Problem};
 
 use crate::error::{Error, chain};
+use crate::tokens;
 
 /// A refusal on its way out; [`render_problems`] writes it down.
 #[derive(Debug)]
@@ -44,6 +45,15 @@ impl ApiError {
             detail,
         );
         error.0.errors = errors;
+        error
+    }
+
+    /// 422: a body with these mistakes.
+    #[must_use]
+    pub fn invalid_fields(errors: Vec<FieldProblem>) -> Self {
+        let mut error = Self::invalid_spec(errors);
+        "invalid_body".clone_into(&mut error.0.code);
+        "Invalid body".clone_into(&mut error.0.title);
         error
     }
 
@@ -124,6 +134,15 @@ impl ApiError {
     }
 }
 
+impl From<tokens::Refusal> for ApiError {
+    fn from(refusal: tokens::Refusal) -> Self {
+        match refusal {
+            tokens::Refusal::Invalid(problems) => Self::invalid_fields(problems),
+            tokens::Refusal::Failed(error) => error.into(),
+        }
+    }
+}
+
 /// A client's mistake is explained to the client, our own fault to the log.
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
@@ -154,6 +173,12 @@ impl From<Error> for ApiError {
                 "checksum_mismatch",
                 "Not the content announced",
             ),
+            Error::UnknownToken(_) => (StatusCode::NOT_FOUND, "unknown_token", "No such token"),
+            Error::TokenNameTaken(_) => (StatusCode::CONFLICT, "token_name_taken", "The name is taken"),
+            Error::UnknownProject(_) => (StatusCode::NOT_FOUND, "unknown_project", "No such project"),
+            Error::UnknownWebhook(_) => (StatusCode::NOT_FOUND, "unknown_webhook", "No such webhook"),
+            Error::TooManyWebhooks => (StatusCode::CONFLICT, "too_many_webhooks", "Too many webhooks"),
+            Error::ProjectExists(_) => (StatusCode::CONFLICT, "project_exists", "The project exists"),
             Error::UploadCut(_) => (StatusCode::BAD_REQUEST, "upload_cut", "Upload cut short"),
             Error::Storage(source) => {
                 tracing::error!(error = %chain(&error), "storage failed");
@@ -163,7 +188,7 @@ impl From<Error> for ApiError {
                     Self::internal()
                 };
             }
-            Error::Artifacts(_) | Error::Damaged(_) => {
+            Error::Artifacts(_) | Error::Damaged(_) | Error::NoRandomness(_) => {
                 tracing::error!(error = %chain(&error), "a request failed");
                 return Self::internal();
             }

@@ -13,6 +13,7 @@ use utoipa::IntoParams;
 
 use super::extract::{Id, Query};
 use super::problem::ApiError;
+use crate::domain::access::{Actor, Principal};
 use crate::store::Store;
 use crate::store::runs::RunFilter;
 
@@ -43,7 +44,7 @@ pub struct ListQuery {
 }
 
 impl ListQuery {
-    fn into_filter(self) -> Result<RunFilter, ApiError> {
+    fn into_filter(self, principal: &Principal) -> Result<RunFilter, ApiError> {
         let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
         if !(1..=MAX_LIMIT).contains(&limit) {
             return Err(ApiError::invalid_query(format!(
@@ -65,6 +66,7 @@ impl ListQuery {
             text: self.q.filter(|text| !text.is_empty()),
             tags: self.tag,
             before,
+            projects: principal.projects.clone(),
             limit,
         })
     }
@@ -80,9 +82,10 @@ impl ListQuery {
 )]
 pub async fn list(
     State(store): State<Store>,
+    principal: Principal,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<RunList>, ApiError> {
-    Ok(Json(store.list_runs(&query.into_filter()?).await?))
+    Ok(Json(store.list_runs(&query.into_filter(&principal)?).await?))
 }
 
 /// Everything about a run but its curves and checkpoints.
@@ -110,6 +113,10 @@ pub async fn show(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Json
         (status = CONFLICT, body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub async fn cancel(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Json<RunSummary>, ApiError> {
-    Ok(Json(store.cancel_run(run).await?))
+pub async fn cancel(
+    State(store): State<Store>,
+    actor: Actor,
+    Id(run): Id<RunId>,
+) -> Result<Json<RunSummary>, ApiError> {
+    Ok(Json(store.cancel_run(run, &actor).await?))
 }

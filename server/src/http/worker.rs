@@ -25,6 +25,7 @@ use super::upload::Announced;
 use crate::app::{AppState, Leases};
 use crate::artifacts::Artifacts;
 use crate::config::heartbeat_seconds;
+use crate::domain::access::Principal;
 use crate::signals::Signal;
 use crate::store::Store;
 
@@ -39,7 +40,7 @@ const MAX_TEXT: usize = 200;
 /// Most labels of a worker.
 const MAX_LABELS: usize = 32;
 
-/// Register a worker under a new id.
+/// Register a worker under a new id. It gets runs of its token's projects.
 #[utoipa::path(
     post, path = "/worker/register", tag = "worker", request_body = RegisterWorker,
     responses(
@@ -50,10 +51,11 @@ const MAX_LABELS: usize = 32;
 pub async fn register(
     State(store): State<Store>,
     State(leases): State<Leases>,
+    principal: Principal,
     Json(worker): Json<RegisterWorker>,
 ) -> Result<Answer<WorkerRegistered>, ApiError> {
     check_registration(&worker)?;
-    let id = store.register_worker(&worker).await?;
+    let id = store.register_worker(&worker, &principal.projects).await?;
     Ok(Answer(WorkerRegistered {
         worker: id,
         heartbeat_seconds: heartbeat_seconds(leases.length),
@@ -244,7 +246,7 @@ pub async fn finish(
 async fn queue_news(news: &mut broadcast::Receiver<Signal>) {
     loop {
         match news.recv().await {
-            Ok(Signal::Run(_)) => {}
+            Ok(Signal::Run(_) | Signal::Access) => {}
             Ok(Signal::Queue) | Err(RecvError::Lagged(_) | RecvError::Closed) => return,
         }
     }

@@ -7,6 +7,7 @@ use motif_proto::worker::WorkerList;
 
 use super::problem::ApiError;
 use crate::app::Leases;
+use crate::domain::access::Principal;
 use crate::store::Store;
 
 /// List the workers heard of within a day, those alive first.
@@ -17,8 +18,11 @@ use crate::store::Store;
 pub async fn list(
     State(store): State<Store>,
     State(leases): State<Leases>,
+    principal: Principal,
 ) -> Result<Json<WorkerList>, ApiError> {
-    Ok(Json(store.list_workers(leases.length).await?))
+    Ok(Json(
+        store.list_workers(&principal.projects, leases.length).await?,
+    ))
 }
 
 /// Count the runs in each state.
@@ -26,6 +30,6 @@ pub async fn list(
     get, path = "/queue", tag = "workers", operation_id = "queue_counts",
     responses((status = OK, body = Queue)),
 )]
-pub async fn queue(State(store): State<Store>) -> Result<Json<Queue>, ApiError> {
-    Ok(Json(store.queue_counts().await?))
+pub async fn queue(State(store): State<Store>, principal: Principal) -> Result<Json<Queue>, ApiError> {
+    Ok(Json(store.queue_counts(&principal.projects).await?))
 }

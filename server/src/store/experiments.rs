@@ -7,7 +7,9 @@ use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
+use super::audit::{self, Entry};
 use super::{Result, Store, runs, signed};
+use crate::domain::access::Actor;
 use crate::error::Error;
 use crate::signals::Signal;
 
@@ -24,6 +26,7 @@ impl Store {
         &self,
         spec: ExperimentSpec,
         base: Option<&BaseCheckpoint>,
+        actor: &Actor,
     ) -> Result<ExperimentAccepted> {
         let text = spec.to_canonical_json();
         let spec_sha256 = format!("{:x}", Sha256::digest(&text));
@@ -73,6 +76,7 @@ impl Store {
         .await?;
         super::events::record_change(&mut tx, run).await?;
         let summary = runs::summary(&mut tx, run).await?;
+        audit::record(&mut tx, actor, Entry::of_run("run.submit", &summary)).await?;
         tx.commit().await?;
 
         self.tell(Signal::Queue);

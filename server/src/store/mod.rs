@@ -6,23 +6,28 @@
 //! - [`events`]: what streams tell
 //! - [`checkpoints`], [`artifacts`], and `blobs`: what the artifact store holds; [`bases`]: what starts from it
 //! - [`workers`]: who works
+//! - [`tokens`], [`projects`]: who may do what; [`audit`]: who did what; [`webhooks`]: who is told
 //!
 //! Whoever changes a run locks its row first, then reads the attempt: so every change of a run has its place in
 //! one order, and a lease that was judged valid stays valid until the commit.
 
 pub mod artifacts;
 pub mod attempts;
+pub mod audit;
 pub mod bases;
 mod blobs;
 pub mod checkpoints;
 pub mod events;
 pub mod experiments;
 pub mod journal;
+pub mod projects;
 pub mod queue;
 mod rewind;
 pub mod runs;
 pub mod series;
 pub mod settle;
+pub mod tokens;
+pub mod webhooks;
 pub mod workers;
 
 use serde::Deserialize;
@@ -61,6 +66,11 @@ impl Store {
     fn tell(&self, signal: Signal) {
         self.signals.send(signal);
     }
+}
+
+/// Whether a statement failed because it would break the constraint or unique index of this name.
+fn is_violation(error: &sqlx::Error, constraint: &str) -> bool {
+    matches!(error, sqlx::Error::Database(error) if error.constraint() == Some(constraint))
 }
 
 /// Reads a word of a closed set, as constraints of the tables allow no other.

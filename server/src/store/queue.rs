@@ -21,6 +21,7 @@ with next as (
       and device_need in ('any', $5)
       and (memory_bytes is null or memory_bytes <= $6)
       and labels <@ $7
+      and ($8::text[] is null or project = any($8))
     order by priority desc, queued_at, id
     limit 1
     for update skip locked
@@ -94,6 +95,7 @@ impl Store {
             .bind(worker.device)
             .bind(worker.memory_bytes)
             .bind(Json(worker.labels.0))
+            .bind(worker.projects)
             .fetch_optional(&mut *tx)
             .await?;
         let Some(row) = claimed else {

@@ -8,7 +8,9 @@ use motif_proto::spec::{ExperimentKind, ExperimentSpec};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
+use super::audit::{self, Entry};
 use super::{Result, Store, bases, events, series, unsigned, word};
+use crate::domain::access::{Actor, Projects};
 use crate::error::Error;
 use crate::signals::Signal;
 
@@ -124,6 +126,8 @@ pub struct RunFilter {
     pub tags: Vec<String>,
     /// Only those made before this one.
     pub before: Option<RunId>,
+    /// Only those of these projects.
+    pub projects: Projects,
     /// At most so many.
     pub limit: u32,
 }
@@ -216,6 +220,7 @@ impl Store {
                and e.tags @> $3
                and ($4::uuid is null or r.id < $4)
                and (cardinality($6::text[]) = 0 or e.kind = any($6))
+               and ($7::text[] is null or r.project = any($7))
              order by r.id desc limit $5"
         ))
         .bind(states)
@@ -224,6 +229,7 @@ impl Store {
         .bind(filter.before.map(|run| run.0))
         .bind(i64::from(filter.limit) + 1)
         .bind(kinds)
+        .bind(filter.projects.filter())
         .fetch_all(&self.pool)
         .await?;
         let more = rows.len() > limit;
@@ -236,44 +242,57 @@ impl Store {
         Ok(RunList { runs, next_cursor })
     }
 
-    /// Runs for a stream that begins: those that run and the newest of all, oldest change first.
+    /// Visible runs for a stream that begins: those that run and the newest of all, oldest change first.
     ///
     /// # Errors
     /// Storage.
-    pub async fn current_runs(&self, newest: u32) -> Result<Vec<Versioned>> {
+    pub async fn current_runs(&self, visible: &Projects, newest: u32) -> Result<Vec<Versioned>> {
         let rows: Vec<SummaryRow> = sqlx::query_as(select_summaries!(
-            "where r.state = 'running' or r.id in (select id from runs order by id desc limit $1)
+            "where ($2::text[] is null or r.project = any($2))
+               and (r.state = 'running' or r.id in (
+                   select id from runs where $2::text[] is null or project = any($2) order by id desc limit $1))
              order by r.updated_at"
         ))
         .bind(i64::from(newest))
+        .bind(visible.filter())
         .fetch_all(&self.pool)
         .await?;
         rows.into_iter().map(Versioned::try_from).collect()
     }
 
-    /// Runs that changed at `since` or later, oldest change first, at most `limit`.
+    /// Visible runs that changed at `since` or later, oldest change first, at most `limit`.
     ///
     /// # Errors
     /// Storage.
-    pub async fn changed_runs(&self, since: DateTime<Utc>, limit: u32) -> Result<Vec<Versioned>> {
+    pub async fn changed_runs(
+        &self,
+        visible: &Projects,
+        since: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<Versioned>> {
         let rows: Vec<SummaryRow> = sqlx::query_as(select_summaries!(
-            "where r.updated_at >= $1 order by r.updated_at limit $2"
+            "where r.updated_at >= $1 and ($3::text[] is null or r.project = any($3))
+             order by r.updated_at limit $2"
         ))
         .bind(since)
         .bind(i64::from(limit))
+        .bind(visible.filter())
         .fetch_all(&self.pool)
         .await?;
         rows.into_iter().map(Versioned::try_from).collect()
     }
 
-    /// How many runs are in each state.
+    /// How many visible runs are in each state.
     ///
     /// # Errors
     /// Storage.
-    pub async fn queue_counts(&self) -> Result<Queue> {
-        let rows: Vec<(String, i64)> = sqlx::query_as("select state, count(*) from runs group by state")
-            .fetch_all(&self.pool)
-            .await?;
+    pub async fn queue_counts(&self, visible: &Projects) -> Result<Queue> {
+        let rows: Vec<(String, i64)> = sqlx::query_as(
+            "select state, count(*) from runs where $1::text[] is null or project = any($1) group by state",
+        )
+        .bind(visible.filter())
+        .fetch_all(&self.pool)
+        .await?;
         let mut queue = Queue::default();
         for (state, count) in rows {
             *match word(&state)? {
@@ -295,7 +314,7 @@ impl Store {
     /// # Errors
     /// [`Error::UnknownRun`], [`Error::RunEnded`] if it ended otherwise, storage.
     #[tracing::instrument(name = "cancel", skip_all, fields(run.id = %run))]
-    pub async fn cancel_run(&self, run: RunId) -> Result<RunSummary> {
+    pub async fn cancel_run(&self, run: RunId, actor: &Actor) -> Result<RunSummary> {
         let mut tx = self.pool.begin().await?;
         let state: Option<String> = sqlx::query_scalar("select state from runs where id = $1 for update")
             .bind(run.0)
@@ -321,6 +340,7 @@ impl Store {
             }
         }
         let summary = summary(&mut tx, run).await?;
+        audit::record(&mut tx, actor, Entry::of_run("run.cancel", &summary)).await?;
         tx.commit().await?;
         self.tell(Signal::Run(run));
         Ok(summary)
