@@ -18,6 +18,7 @@ import { Dialog } from "../../parts/dialog";
 import { ErrorNotice, LiveMark } from "../../parts/notice";
 import { ProgressBar } from "../../parts/progress";
 import { StateBadge } from "../../parts/state";
+import { useMaySubmit } from "../../session";
 import { secondsLeft } from "./eta";
 import { isOver } from "./use-run";
 
@@ -37,13 +38,14 @@ export interface RunHeaderProps {
 
 export function RunHeader({ run, stream, onChanged }: RunHeaderProps) {
   const now = useNow(1_000);
+  const maySubmit = useMaySubmit();
   return (
     <header class="run-head">
       <div class="page-head">
         <h1>{run.name}</h1>
         <StateBadge state={run.state} />
         <LiveMark state={stream} ended={isOver(run)} />
-        {!isOver(run) && <CancelButton run={run} onCancelled={onChanged} />}
+        {!isOver(run) && maySubmit && <CancelButton run={run} onCancelled={onChanged} />}
       </div>
       <p class="run-sub">
         <span class="kind">{run.kind}</span>
