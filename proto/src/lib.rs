@@ -9,6 +9,7 @@
 //! - [`artifact`]: the files that a run makes
 //! - [`metrics`]: series names, batches of points and what a curve query answers
 //! - [`worker`]: the worker's side of the protocol: register, claim, heartbeat, metrics, checkpoints, finish
+//! - [`canary`]: by which a worker shows that it computes rightly
 //! - [`event`]: what the server-sent event streams carry
 //! - [`webhook`]: who is told when runs end, and how that is signed
 //! - [`problem`]: the error document of RFC 9457
@@ -19,6 +20,7 @@
 
 pub mod access;
 pub mod artifact;
+pub mod canary;
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "client")]

@@ -9,13 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::access::Principal;
 use crate::domain::secret::{self, Hash};
 use crate::error::Error;
-use crate::signals::{Signal, Signals};
+use crate::signals::Signals;
 use crate::store::Store;
 
 /// How long what was found is kept.
@@ -133,17 +132,15 @@ impl Access {
 
     /// Forgets everybody whenever a token or a session ends, until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let mut news = self.signals.subscribe();
+        let mut news = self.signals.access();
         loop {
-            let heard = tokio::select! {
+            tokio::select! {
                 () = stop.cancelled() => return,
-                heard = news.recv() => heard,
-            };
-            match heard {
-                Ok(Signal::Access) | Err(RecvError::Lagged(_)) => self.forget(),
-                Ok(Signal::Run(_) | Signal::Queue) => {}
-                Err(RecvError::Closed) => return,
+                heard = news.changed() => if heard.is_err() {
+                    return;
+                },
             }
+            self.forget();
         }
     }
 
@@ -152,18 +149,10 @@ impl Access {
         let Some(token) = holder.token else {
             return std::future::pending().await;
         };
-        let mut news = self.signals.subscribe();
+        let mut news = self.signals.access();
         loop {
-            let told = async {
-                loop {
-                    match news.recv().await {
-                        Ok(Signal::Access) | Err(RecvError::Lagged(_)) => return,
-                        Ok(Signal::Run(_) | Signal::Queue) => {}
-                        Err(RecvError::Closed) => std::future::pending().await,
-                    }
-                }
-            };
-            let _ = tokio::time::timeout(ASK_AGAIN, told).await;
+            // Whether there is news or not, the next look tells.
+            let _ = tokio::time::timeout(ASK_AGAIN, news.changed()).await;
             // While the database is away nobody learns anything from the stream either.
             if matches!(self.store.is_valid(token, holder.session).await, Ok(false)) {
                 return;

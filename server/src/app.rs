@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
 use crate::artifacts::Artifacts;
+use crate::dispatch::Dispatcher;
 use crate::signals::Signals;
 use crate::store::Store;
 use crate::webhooks::Webhooks;
@@ -18,6 +19,8 @@ pub struct AppState {
     pub store: Store,
     /// The bytes of checkpoints.
     pub artifacts: Artifacts,
+    /// Where claims wait.
+    pub dispatcher: Dispatcher,
     /// News for whoever waits.
     pub signals: Signals,
     /// Who is behind a secret.

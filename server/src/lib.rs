@@ -5,7 +5,8 @@
 //! - [`http`]: parses and answers, one file per resource; [`app`]: what handlers share
 //! - [`domain`]: decides, without I/O
 //! - [`store`]: all SQL; [`artifacts`]: the bytes of checkpoints
-//! - [`webhooks`]: tells receivers; [`signals`]: wakes whoever waits; [`tasks`]: what happens by itself
+//! - [`dispatch`]: hands out runs; [`signals`]: wakes whoever waits; [`webhooks`]: tells receivers;
+//!   [`tasks`]: what happens by itself
 //! - [`console`]: commands on the database itself; [`tokens`]: how tokens are made
 //! - [`postgres`]: the private database; [`serve`]: start and shutdown; [`telemetry`]: logs
 //! - [`error`]: what can go wrong
@@ -18,6 +19,7 @@ pub mod app;
 pub mod artifacts;
 pub mod config;
 pub mod console;
+pub mod dispatch;
 pub mod domain;
 pub mod error;
 pub mod http;

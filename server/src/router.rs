@@ -134,14 +134,24 @@ fn api() -> OpenApiRouter<AppState> {
                 .layer(DefaultBodyLimit::max(SPEC_LIMIT)),
         )
         .routes(READ, routes!(runs::list))
-        .routes(READ, routes!(runs::show))
+        .merge(
+            Table::new()
+                .routes(READ, routes!(runs::show))
+                .routes(SUBMIT, routes!(runs::change))
+                .layer(DefaultBodyLimit::max(SPEC_LIMIT)),
+        )
         .routes(SUBMIT, routes!(runs::cancel))
+        .routes(SUBMIT, routes!(runs::pause))
+        .routes(SUBMIT, routes!(runs::resume))
+        .routes(SUBMIT, routes!(runs::retry))
         .routes(READ, routes!(metrics::curves))
         .routes(READ, routes!(metrics::curves_of_runs))
         .routes(READ, routes!(checkpoints::list))
         .routes(READ, routes!(artifacts::list))
         .routes(READ, routes!(presets::list))
         .routes(READ, routes!(workers::list))
+        .routes(ADMIN, routes!(workers::set_aside))
+        .routes(ADMIN, routes!(workers::put_back))
         .routes(READ, routes!(workers::queue))
         .routes(KNOWN, routes!(session::me))
         .routes(READ, routes!(projects::list))
@@ -166,7 +176,7 @@ fn api() -> OpenApiRouter<AppState> {
         .merge(
             Table::new()
                 .routes(WORKER, routes!(worker::register))
-                .routes(WORKER, routes!(worker::heartbeat))
+                .routes(WORKER, routes!(worker::canary))
                 .routes(WORKER, routes!(worker::finish))
                 .layer(DefaultBodyLimit::max(SPEC_LIMIT)),
         )
@@ -181,7 +191,12 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(READ, routes!(artifacts::content))
         .routes(READ, routes!(events::of_run))
         .routes(READ, routes!(events::of_all))
-        .routes(WORKER, routes!(worker::claim))
+        .merge(
+            Table::new()
+                .routes(WORKER, routes!(worker::claim))
+                .routes(WORKER, routes!(worker::heartbeat))
+                .layer(DefaultBodyLimit::max(SPEC_LIMIT)),
+        )
         .routes(WORKER, routes!(worker::upload_checkpoint))
         .routes(WORKER, routes!(worker::upload_artifact));
     let outside = Table::new()

@@ -18,6 +18,7 @@ use crate::access::Access;
 use crate::app::{AppState, Leases, Stopping};
 use crate::artifacts::{Artifacts, OpenError};
 use crate::config::{Database, Serve};
+use crate::dispatch::Dispatcher;
 use crate::error::chain;
 use crate::postgres::{self, Postgres, PostgresError};
 use crate::router::{self, Reach};
@@ -220,6 +221,7 @@ pub fn state(pool: PgPool, artifacts: Artifacts, lease: Duration) -> AppState {
         access: Access::new(store.clone(), signals.clone()),
         store,
         artifacts,
+        dispatcher: Dispatcher::default(),
         signals,
         webhooks: Webhooks::default(),
         leases: Leases { length: lease },
@@ -234,6 +236,12 @@ pub fn start_tasks(state: &AppState, pool: &PgPool) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(state.signals.clone().run(pool.clone(), stop.clone()));
     tasks.spawn(state.access.clone().run(stop.clone()));
+    tasks.spawn(state.dispatcher.clone().run(
+        state.store.clone(),
+        state.signals.clone(),
+        state.leases.length,
+        stop.clone(),
+    ));
     tasks.spawn(tasks::lost_leases::run(
         state.store.clone(),
         state.leases.length,
@@ -244,6 +252,8 @@ pub fn start_tasks(state: &AppState, pool: &PgPool) -> JoinSet<()> {
         state.webhooks.clone(),
         stop.clone(),
     ));
+    tasks.spawn(tasks::standing::run(state.store.clone(), stop.clone()));
+    tasks.spawn(tasks::waits::run(state.store.clone(), stop.clone()));
     tasks.spawn(tasks::settling::run(state.store.clone(), stop.clone()));
     tasks.spawn(tasks::retention::run(
         state.store.clone(),
@@ -259,6 +269,7 @@ pub fn start_tasks(state: &AppState, pool: &PgPool) -> JoinSet<()> {
 /// The database cannot be reached.
 pub async fn pool(options: PgConnectOptions) -> Result<PgPool, sqlx::Error> {
     let options = options.application_name("motif-server").options([
+        ("jit", "off"),
         ("statement_timeout", "15s"),
         ("lock_timeout", "5s"),
         ("idle_in_transaction_session_timeout", "60s"),

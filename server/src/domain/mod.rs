@@ -9,5 +9,7 @@ pub mod metrics;
 pub mod pack;
 pub mod retry;
 pub mod secret;
+pub mod standing;
+pub mod steering;
 pub mod summary;
 pub mod webhook;

@@ -26,7 +26,6 @@ use crate::access::Access;
 use crate::app::AppState;
 use crate::domain::access::{Principal, Projects};
 use crate::error::{Error, chain};
-use crate::signals::Signal;
 use crate::store::Store;
 use crate::store::events::Resume;
 use crate::store::runs::Versioned;
@@ -216,7 +215,7 @@ struct RunStream {
     store: Store,
     run: RunId,
     sink: Sink,
-    news: Receiver<Signal>,
+    news: Receiver<RunId>,
 }
 
 impl RunStream {
@@ -263,9 +262,8 @@ impl RunStream {
         let news = async {
             loop {
                 match self.news.recv().await {
-                    Ok(Signal::Run(run)) if run != self.run => {}
-                    Ok(Signal::Queue | Signal::Access) => {}
-                    Ok(Signal::Run(_)) | Err(RecvError::Lagged(_)) => return,
+                    Ok(run) if run != self.run => {}
+                    Ok(_) | Err(RecvError::Lagged(_)) => return,
                     Err(RecvError::Closed) => std::future::pending().await,
                 }
             }
@@ -281,7 +279,7 @@ struct AllStream {
     store: Store,
     visible: Projects,
     sink: Sink,
-    news: Receiver<Signal>,
+    news: Receiver<RunId>,
     /// Newest event that was sent of each run that changed of late.
     sent: HashMap<RunId, (i64, DateTime<Utc>)>,
 }

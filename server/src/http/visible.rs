@@ -4,7 +4,7 @@
 //! not compile as one.
 
 use motif_proto::access::Scope;
-use motif_proto::id::{ArtifactId, CheckpointId, RunId, TokenId, WebhookId};
+use motif_proto::id::{ArtifactId, CheckpointId, RunId, TokenId, WebhookId, WorkerId};
 use serde::de::DeserializeOwned;
 
 use crate::domain::access::Principal;
@@ -75,6 +75,17 @@ impl Owned for WebhookId {
             None => Ok(true),
             Some(projects) => store.is_webhook_in(self, projects).await,
         }
+    }
+}
+
+impl Owned for WorkerId {
+    fn unknown(self) -> Error {
+        Error::UnknownWorker(self)
+    }
+
+    /// Workers serve all projects, or those of their tokens; everybody sees who works.
+    async fn is_visible(self, _: &Store, _: &Principal) -> Result<bool, Error> {
+        Ok(true)
     }
 }
 

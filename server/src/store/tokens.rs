@@ -14,7 +14,7 @@ use super::{Result, Store, is_violation, projects, word};
 use crate::domain::access::{Actor, Identity, Principal, Projects};
 use crate::domain::secret::Hash;
 use crate::error::Error;
-use crate::signals::ACCESS_CHANNEL;
+use crate::signals;
 
 #[derive(FromRow)]
 struct TokenRow {
@@ -340,8 +340,10 @@ impl Store {
 /// Tells every coordinator with the commit that somebody may do less than before. Such changes are seldom, and a
 /// command that works on the database itself has no other way to tell.
 async fn tell_all(connection: &mut PgConnection) -> Result<()> {
-    sqlx::query("select pg_notify($1, '')")
-        .bind(ACCESS_CHANNEL)
+    let (channel, notice) = signals::access_notice();
+    sqlx::query("select pg_notify($1, $2)")
+        .bind(channel)
+        .bind(notice)
         .execute(connection)
         .await?;
     Ok(())
