@@ -75,6 +75,10 @@ id! {
     /// A file that a run made.
     ArtifactId
 }
+id! {
+    /// Experiments that were submitted together.
+    StudyId
+}
 
 /// Grows with every attempt at a run. A write with any but the newest is refused and changes nothing, so a
 /// worker that was thought dead can do no harm.

@@ -1,6 +1,6 @@
 //! What can go wrong in the coordinator, in terms that no transport knows.
 
-use motif_proto::id::{ArtifactId, AttemptId, CheckpointId, FencingToken, RunId, WorkerId};
+use motif_proto::id::{ArtifactId, AttemptId, CheckpointId, FencingToken, RunId, StudyId, WorkerId};
 use motif_proto::run::RunState;
 
 /// Why a request could not be carried out.
@@ -9,6 +9,9 @@ pub enum Error {
     /// There is no such run.
     #[error("there is no run {0}")]
     UnknownRun(RunId),
+    /// There is no such study.
+    #[error("there is no study {0}")]
+    UnknownStudy(StudyId),
     /// There is no such attempt.
     #[error("there is no attempt {0}")]
     UnknownAttempt(AttemptId),
@@ -52,6 +55,22 @@ pub enum Error {
         curves: usize,
         /// Points of each.
         points: usize,
+    },
+    /// More runs than statistics are made of.
+    #[error("`{group}` has more than {most} runs; narrow it down")]
+    TooManyRuns {
+        /// The group.
+        group: String,
+        /// How many it may have.
+        most: usize,
+    },
+    /// Runs that cannot be paired by their seeds.
+    #[error("`{group}` has several runs with the seed {seed}, so they do not pair; narrow it down")]
+    AmbiguousSeed {
+        /// The group.
+        group: String,
+        /// The seed.
+        seed: u64,
     },
     /// A run that ended otherwise cannot be cancelled.
     #[error("run {run} has already {state}")]

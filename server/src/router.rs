@@ -21,14 +21,16 @@ use utoipa_axum::routes;
 use crate::app::AppState;
 use crate::http::problem::{ApiError, render_problems};
 use crate::http::{
-    artifacts, checkpoints, dashboard, events, experiments, guard, health, metrics, presets, runs, worker,
-    workers,
+    artifacts, checkpoints, dashboard, events, experiments, guard, health, metrics, presets, runs,
+    statistics, studies, worker, workers,
 };
 
 /// Where the API stands.
 const PREFIX: &str = "/api/v1";
 /// Most bytes of a spec.
 const SPEC_LIMIT: usize = 256 * 1024;
+/// Most bytes of a study.
+const STUDY_LIMIT: usize = 1024 * 1024;
 /// Most bytes of a batch of metrics.
 const METRICS_LIMIT: usize = 8 * 1024 * 1024;
 /// How long a request may take that does not wait or stream.
@@ -54,6 +56,7 @@ pub enum Reach {
     components(schemas(motif_proto::event::Event, motif_proto::problem::Problem)),
     tags(
         (name = "runs", description = "Submit, list, watch, cancel"),
+        (name = "studies", description = "Experiments that are submitted as one"),
         (name = "checkpoints", description = "Stored networks"),
         (name = "artifacts", description = "Files that runs made"),
         (name = "workers", description = "Who works and what waits"),
@@ -106,6 +109,16 @@ fn api() -> OpenApiRouter<AppState> {
                 .routes(routes!(experiments::submit))
                 .layer(DefaultBodyLimit::max(SPEC_LIMIT)),
         )
+        .merge(
+            OpenApiRouter::new()
+                .routes(routes!(studies::submit, studies::list))
+                .layer(DefaultBodyLimit::max(STUDY_LIMIT)),
+        )
+        .routes(routes!(studies::show))
+        .routes(routes!(statistics::of_group))
+        .routes(routes!(statistics::difference))
+        .routes(routes!(studies::cancel))
+        .routes(routes!(studies::lineage))
         .routes(routes!(runs::list))
         .routes(routes!(runs::show))
         .routes(routes!(runs::cancel))

@@ -18,6 +18,7 @@ use crate::error::chain;
 
 const RUN_CHANNEL: &str = "motif_run";
 const QUEUE_CHANNEL: &str = "motif_queue";
+const SWEEP_CHANNEL: &str = "motif_sweep";
 /// Signals that a slow listener may fall behind before it is told that it missed some.
 const BACKLOG: usize = 1024;
 /// How long notices are gathered before the next go out.
@@ -32,6 +33,8 @@ pub enum Signal {
     Run(RunId),
     /// A run is waiting for a worker.
     Queue,
+    /// A run rests where its sweep compares, or will never get there.
+    Sweep,
 }
 
 /// Sends and receives signals; cheap to clone.
@@ -117,11 +120,14 @@ impl Signals {
 
     async fn listen(&self, pool: &PgPool) -> Result<(), sqlx::Error> {
         let mut listener = PgListener::connect_with(pool).await?;
-        listener.listen_all([RUN_CHANNEL, QUEUE_CHANNEL]).await?;
+        listener
+            .listen_all([RUN_CHANNEL, QUEUE_CHANNEL, SWEEP_CHANNEL])
+            .await?;
         loop {
             let notice = listener.recv().await?;
             let signal = match notice.channel() {
                 QUEUE_CHANNEL => Some(Signal::Queue),
+                SWEEP_CHANNEL => Some(Signal::Sweep),
                 _ => notice.payload().parse().ok().map(Signal::Run),
             };
             if let Some(signal) = signal {
@@ -142,5 +148,6 @@ fn wire(signal: &Signal) -> (&'static str, String) {
     match signal {
         Signal::Run(run) => (RUN_CHANNEL, run.to_string()),
         Signal::Queue => (QUEUE_CHANNEL, String::new()),
+        Signal::Sweep => (SWEEP_CHANNEL, String::new()),
     }
 }

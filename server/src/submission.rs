@@ -1,13 +1,16 @@
-//! Takes in an experiment: finds what it starts from, and refuses what cannot come to a good end.
+//! Takes in experiments and studies: finds what they start from, and refuses what cannot come to a good end.
 
 use motif_proto::id::{CheckpointId, RunId};
 use motif_proto::problem::FieldProblem;
 use motif_proto::run::ExperimentAccepted;
+use motif_proto::spec::ExperimentSpec;
 use motif_proto::spec::base::{Base, BaseRequest};
-use motif_proto::spec::{ExperimentKind, ExperimentSpec};
+use motif_proto::spec::study::StudyDocument;
+use motif_proto::study::StudyDetail;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::domain::plan::{self, Found, Outside, nothing_left};
 use crate::error::Error;
 use crate::store::Store;
 use crate::store::bases::FoundBase;
@@ -45,6 +48,55 @@ pub async fn submit(store: &Store, document: &Value) -> Result<ExperimentAccepte
     }
 }
 
+/// Plans a study, fixes the checkpoints outside of it from which it starts, and stores it whole.
+///
+/// # Errors
+/// [`Refusal`]; with every mistake of every experiment.
+pub async fn submit_study(store: &Store, document: &Value) -> Result<StudyDetail, Refusal> {
+    let mut looks = 0;
+    loop {
+        looks += 1;
+        let found = find_outside(store, document).await?;
+        let plan = plan_aside(document.clone(), found).await?;
+        match store.submit_study(plan, document).await {
+            Err(Error::UnknownCheckpoint(_)) if looks < LOOKS => {}
+            accepted => return Ok(accepted?),
+        }
+    }
+}
+
+/// Thousands of specs take a while to be judged: off the async threads.
+async fn plan_aside(document: Value, found: Found) -> Result<plan::Plan, Refusal> {
+    tokio::task::spawn_blocking(move || plan::plan(&document, &found))
+        .await
+        .map_err(|error| Error::Damaged(format!("a study could not be planned: {error}")))?
+        .map_err(Refusal::Invalid)
+}
+
+/// The checkpoints outside of a study from which its experiments start.
+async fn find_outside(store: &Store, document: &Value) -> Result<Found, Error> {
+    let (study, _) = StudyDocument::read(document);
+    let mut found = Found::new();
+    for (place, entry) in study.experiments.iter().enumerate() {
+        let Some(request) = BaseRequest::of(&entry.spec) else {
+            continue;
+        };
+        let is_sibling = study.experiments.iter().any(|other| other.id == request.base);
+        if is_sibling || request.base.parse::<Uuid>().is_err() {
+            continue;
+        }
+        let outside = find(store, &request).await?;
+        found.insert(
+            place,
+            outside.map(|found| Outside {
+                checkpoint: found.checkpoint,
+                spec: found.spec,
+            }),
+        );
+    }
+    Ok(found)
+}
+
 async fn resolve(store: &Store, document: &Value) -> Result<(ExperimentSpec, Option<FoundBase>), Refusal> {
     let (found, unfound) = match BaseRequest::of(document) {
         None => (None, None),
@@ -58,7 +110,8 @@ async fn resolve(store: &Store, document: &Value) -> Result<(ExperimentSpec, Opt
     let mut problems: Vec<FieldProblem> = unfound.into_iter().collect();
     match resolved {
         Ok(spec) => {
-            problems.extend(found.as_ref().and_then(|base| nothing_left(&spec, base)));
+            let trained = found.as_ref().map(|base| base.checkpoint.next_batch);
+            problems.extend(trained.and_then(|trained| nothing_left(&spec, trained)));
             if problems.is_empty() {
                 return Ok((spec, found));
             }
@@ -99,19 +152,4 @@ async fn find(store: &Store, request: &BaseRequest) -> Result<Result<FoundBase, 
             "a run's id or a checkpoint's id",
         )
     }))
-}
-
-/// The problem of a continued run whose base has all its batches already.
-fn nothing_left(spec: &ExperimentSpec, base: &FoundBase) -> Option<FieldProblem> {
-    let batches = spec.training.as_ref()?.batches;
-    let trained = base.checkpoint.next_batch;
-    (spec.kind == ExperimentKind::Continue && batches <= trained).then(|| FieldProblem {
-        pointer: "/training/batches".to_owned(),
-        detail: format!(
-            "nothing is left to train: the base has {trained} batches, and {batches} is the total asked for"
-        ),
-        given: Some(json!(batches)),
-        allowed: Some(format!("more than {trained}")),
-        nearest: None,
-    })
 }

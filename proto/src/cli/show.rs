@@ -6,7 +6,9 @@ use comfy_table::Cell;
 use serde::Serialize;
 
 use super::CliError;
-use super::output::{Output, age, duration, left, loss, progress, right, short_id, significant, size, state};
+use super::output::{
+    Output, age, duration, left, loss, progress, right, short_id, short_uuid, significant, size, state,
+};
 use super::run_ref::RunRef;
 use crate::artifact::Artifact;
 use crate::client::Client;
@@ -93,6 +95,18 @@ pub(super) fn facts(run: &RunSummary, now: DateTime<Utc>) -> Vec<(&'static str, 
     if run.project != DEFAULT_PROJECT {
         facts.push(("Project", Cell::new(&run.project)));
     }
+    if let Some(study) = &run.study {
+        let point = study
+            .point
+            .map_or_else(String::new, |point| format!(", point {point}"));
+        let place = format!(
+            "{} ({}), {}{point}",
+            study.name,
+            short_uuid(study.id.0),
+            study.key
+        );
+        facts.push(("Study", Cell::new(place)));
+    }
     if !run.tags.is_empty() {
         facts.push(("Tags", Cell::new(run.tags.join(", "))));
     }
@@ -102,6 +116,9 @@ pub(super) fn facts(run: &RunSummary, now: DateTime<Utc>) -> Vec<(&'static str, 
     if let Some(started) = run.started_at {
         let seconds = (run.finished_at.unwrap_or(now) - started).num_seconds();
         facts.push(("Took", Cell::new(duration(u64::try_from(seconds).unwrap_or(0)))));
+    }
+    if let Some(reason) = &run.reason {
+        facts.push(("Reason", Cell::new(reason)));
     }
     if let Some(failure) = &run.failure {
         let why = format!("{} ({})", failure.message, failure.class.as_str());

@@ -2,9 +2,13 @@
 
 pub mod chunk;
 pub mod curve;
+pub mod halving;
 pub mod journal;
 pub mod lease;
 pub mod metrics;
 pub mod pack;
+pub mod plan;
 pub mod retry;
+pub mod revival;
+pub mod statistics;
 pub mod summary;

@@ -238,7 +238,7 @@ impl RunStream {
             loop {
                 match self.news.recv().await {
                     Ok(Signal::Run(run)) if run != self.run => {}
-                    Ok(Signal::Queue) => {}
+                    Ok(Signal::Queue | Signal::Sweep) => {}
                     Ok(Signal::Run(_)) | Err(RecvError::Lagged(_)) => return,
                     Err(RecvError::Closed) => std::future::pending().await,
                 }

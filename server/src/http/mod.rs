@@ -13,6 +13,8 @@ pub mod metrics;
 pub mod presets;
 pub mod problem;
 pub mod runs;
+pub mod statistics;
+pub mod studies;
 mod upload;
 pub mod worker;
 pub mod workers;

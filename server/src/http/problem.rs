@@ -129,6 +129,7 @@ impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let (status, code, title) = match &error {
             Error::UnknownRun(_) => (StatusCode::NOT_FOUND, "unknown_run", "No such run"),
+            Error::UnknownStudy(_) => (StatusCode::NOT_FOUND, "unknown_study", "No such study"),
             Error::UnknownAttempt(_) => (StatusCode::NOT_FOUND, "unknown_attempt", "No such attempt"),
             Error::UnknownCheckpoint(_) => {
                 (StatusCode::NOT_FOUND, "unknown_checkpoint", "No such checkpoint")
@@ -143,6 +144,8 @@ impl From<Error> for ApiError {
             Error::StaleLease { .. } => (StatusCode::CONFLICT, "stale_lease", "Lease lost"),
             Error::SequenceGap { .. } => (StatusCode::CONFLICT, "sequence_gap", "Metrics are missing"),
             Error::TooManyCurves { .. } => (StatusCode::BAD_REQUEST, "too_many_curves", "Too many curves"),
+            Error::TooManyRuns { .. } => (StatusCode::BAD_REQUEST, "too_many_runs", "Too many runs"),
+            Error::AmbiguousSeed { .. } => (StatusCode::BAD_REQUEST, "ambiguous_seed", "Seeds do not pair"),
             Error::RunEnded { .. } => (StatusCode::CONFLICT, "run_ended", "The run has ended"),
             Error::InvalidMetrics(_) => (
                 StatusCode::UNPROCESSABLE_ENTITY,

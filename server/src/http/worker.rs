@@ -244,7 +244,7 @@ pub async fn finish(
 async fn queue_news(news: &mut broadcast::Receiver<Signal>) {
     loop {
         match news.recv().await {
-            Ok(Signal::Run(_)) => {}
+            Ok(Signal::Run(_) | Signal::Sweep) => {}
             Ok(Signal::Queue) | Err(RecvError::Lagged(_) | RecvError::Closed) => return,
         }
     }

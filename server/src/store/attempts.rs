@@ -8,7 +8,7 @@ use motif_proto::worker::{FinishAttempt, HeldLease, LeaseVerdict, Outcome, Verdi
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
-use super::{Result, Store, events, signed, unsigned, word, workers};
+use super::{Result, Store, dependants, events, signed, sweeps, unsigned, word, workers};
 use crate::domain::lease::{Holding, Standing};
 use crate::domain::retry::{self, Next};
 use crate::error::Error;
@@ -176,9 +176,14 @@ impl Store {
         require_sequence(&locked, finish.metrics_sequence)?;
         let requeued = end(&mut tx, locked.run, finish.attempt, &finish.outcome).await?;
         events::record_change(&mut tx, locked.run).await?;
+        let others = dependants::follow(&mut tx, locked.run).await?;
         tx.commit().await?;
 
         self.tell(Signal::Run(locked.run));
+        self.tell_changed(&others);
+        if matches!(finish.outcome, Outcome::Reached { .. }) {
+            self.tell(Signal::Sweep);
+        }
         if requeued {
             self.tell(Signal::Queue);
         }
@@ -219,6 +224,7 @@ impl Store {
         .bind(attempt)
         .execute(&mut *tx)
         .await?;
+        let mut others = Vec::new();
         if lost.rows_affected() == 1 {
             let failure = Failure {
                 class: FailureClass::Lost,
@@ -226,9 +232,11 @@ impl Store {
             };
             give_back_or_fail(&mut tx, RunId(run), &failure).await?;
             events::record_change(&mut tx, RunId(run)).await?;
+            others = dependants::follow(&mut tx, RunId(run)).await?;
             tracing::warn!(run.id = %run, attempt.id = %attempt, "lease lost");
         }
         tx.commit().await?;
+        self.tell_changed(&others);
         Ok(Some(RunId(run)))
     }
 
@@ -281,7 +289,7 @@ const fn state_after(outcome: &Outcome) -> AttemptState {
     match outcome {
         Outcome::Succeeded => AttemptState::Succeeded,
         Outcome::Failed { .. } => AttemptState::Failed,
-        Outcome::Released => AttemptState::Released,
+        Outcome::Released | Outcome::Reached { .. } => AttemptState::Released,
     }
 }
 
@@ -302,7 +310,7 @@ async fn end(
                 .take(MAX_MESSAGE)
                 .collect(),
         }),
-        Outcome::Succeeded | Outcome::Released => None,
+        Outcome::Succeeded | Outcome::Released | Outcome::Reached { .. } => None,
     };
     sqlx::query(
         "update attempts set state = $2, finished_at = now(), failure_class = $3, failure_message = $4
@@ -317,7 +325,12 @@ async fn end(
     if let Some(failure) = failure {
         return give_back_or_fail(connection, run, &failure).await;
     }
-    let released = matches!(outcome, Outcome::Released);
+    if let Outcome::Reached { batch } = outcome
+        && sweeps::rest(connection, run, *batch).await?
+    {
+        return Ok(false);
+    }
+    let released = matches!(outcome, Outcome::Released | Outcome::Reached { .. });
     let statement = if released {
         "update runs set state = 'queued' where id = $1"
     } else {

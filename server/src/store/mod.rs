@@ -2,9 +2,12 @@
 //!
 //! - [`experiments`], [`runs`]: what was asked for and how it stands
 //! - [`queue`]: the claim; [`attempts`]: leases, heartbeats and ends
-//! - [`journal`], [`settle`] and `rewind`: curves as they are written; [`series`]: as they are read
+//! - [`journal`], [`settle`] and `rewind`: curves as they are written; [`series`]: as they are read;
+//!   [`statistics`]: the values of groups of runs
 //! - [`events`]: what streams tell
 //! - [`checkpoints`], [`artifacts`], and `blobs`: what the artifact store holds; [`bases`]: what starts from it
+//! - [`studies`]: experiments that hang together, [`dependants`]: what follows for runs that wait, [`sweeps`]: the
+//!   rungs of successive halving, [`lineage`]: which bytes came from which run
 //! - [`workers`]: who works
 //!
 //! Whoever changes a run locks its row first, then reads the attempt: so every change of a run has its place in
@@ -15,14 +18,19 @@ pub mod attempts;
 pub mod bases;
 mod blobs;
 pub mod checkpoints;
+pub mod dependants;
 pub mod events;
 pub mod experiments;
 pub mod journal;
+pub mod lineage;
 pub mod queue;
 mod rewind;
 pub mod runs;
 pub mod series;
 pub mod settle;
+pub mod statistics;
+pub mod studies;
+pub mod sweeps;
 pub mod workers;
 
 use serde::Deserialize;

@@ -29,7 +29,8 @@ with next as (
     set state = 'running', fencing_token = fencing_token + 1, attempts = attempts + 1,
         started_at = coalesce(started_at, now())
     from next where runs.id = next.id
-    returning runs.id, runs.experiment_id, runs.fencing_token, runs.attempts, runs.first_batch
+    returning runs.id, runs.experiment_id, runs.fencing_token, runs.attempts, runs.first_batch,
+              runs.stop_at
 ), resume as (
     select c.id, c.next_batch, c.sha256, b.size_bytes
     from claimed
@@ -42,7 +43,7 @@ with next as (
     from claimed
 )
 select claimed.id as run, claimed.experiment_id, claimed.fencing_token, claimed.attempts, claimed.first_batch,
-       e.spec,
+       claimed.stop_at, e.spec,
        resume.id as checkpoint, resume.next_batch, resume.sha256, resume.size_bytes
 from claimed
 join experiments e on e.id = claimed.experiment_id
@@ -55,6 +56,7 @@ struct ClaimedRow {
     fencing_token: i64,
     attempts: i32,
     first_batch: i64,
+    stop_at: Option<i64>,
     spec: String,
     checkpoint: Option<Uuid>,
     next_batch: Option<i64>,
@@ -121,6 +123,7 @@ impl Store {
             spec,
             base,
             resume,
+            stop_before: row.stop_at.map(unsigned),
             lease_seconds: u32::try_from(lease.as_secs()).unwrap_or(u32::MAX),
         }))
     }

@@ -1,14 +1,15 @@
 //! Runs as clients see them, and their cancellation.
 
 use chrono::{DateTime, Utc};
-use motif_proto::id::{AttemptId, ExperimentId, RunId, WorkerId};
+use motif_proto::id::{AttemptId, ExperimentId, RunId, StudyId, WorkerId};
 use motif_proto::metrics::{Measured, StepValue};
 use motif_proto::run::{Attempt, Failure, Progress, Queue, RunDetail, RunList, RunState, RunSummary};
 use motif_proto::spec::{ExperimentKind, ExperimentSpec};
+use motif_proto::study::StudyPlace;
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
-use super::{Result, Store, bases, events, series, unsigned, word};
+use super::{Result, Store, bases, dependants, events, series, unsigned, word};
 use crate::error::Error;
 use crate::signals::Signal;
 
@@ -20,9 +21,11 @@ macro_rules! select_summaries {
                 r.batches_total, r.batches_done, r.batches_per_second, r.last_loss_step, r.last_loss,
                 r.last_validation_step, r.last_validation, r.best_validation_step, r.best_validation,
                 r.created_at, r.started_at, r.finished_at, r.updated_at, r.last_event,
-                r.project, e.name, e.kind, e.preset, e.seed, e.tags, w.name as worker
+                r.project, r.reason, e.name, e.kind, e.preset, e.seed, e.tags, w.name as worker,
+                e.study_id, s.name as study_name, e.study_key, e.study_point
              from runs r
              join experiments e on e.id = r.experiment_id
+             left join studies s on s.id = e.study_id
              left join attempts a on a.run_id = r.id and a.state = 'running'
              left join workers w on w.id = a.worker_id ",
             $end
@@ -60,6 +63,29 @@ struct SummaryRow {
     seed: i64,
     tags: Vec<String>,
     worker: Option<String>,
+    reason: Option<String>,
+    #[sqlx(flatten)]
+    place: PlaceRow,
+}
+
+/// Where an experiment stands in a study, if it does.
+#[derive(FromRow)]
+pub(super) struct PlaceRow {
+    study_id: Option<Uuid>,
+    study_name: Option<String>,
+    study_key: Option<String>,
+    study_point: Option<i32>,
+}
+
+impl PlaceRow {
+    pub(super) fn into_place(self) -> Option<StudyPlace> {
+        Some(StudyPlace {
+            id: StudyId(self.study_id?),
+            name: self.study_name?,
+            key: self.study_key?,
+            point: self.study_point.map(i32::unsigned_abs),
+        })
+    }
 }
 
 impl SummaryRow {
@@ -86,6 +112,8 @@ impl SummaryRow {
             attempts: self.attempts.unsigned_abs(),
             worker: self.worker,
             failure: failure(self.failure_class.as_deref(), self.failure_message)?,
+            reason: self.reason,
+            study: self.place.into_place(),
             created_at: self.created_at,
             started_at: self.started_at,
             finished_at: self.finished_at,
@@ -122,6 +150,8 @@ pub struct RunFilter {
     pub text: Option<String>,
     /// Only those with all of these tags.
     pub tags: Vec<String>,
+    /// Only those of this study.
+    pub study: Option<StudyId>,
     /// Only those made before this one.
     pub before: Option<RunId>,
     /// At most so many.
@@ -216,6 +246,7 @@ impl Store {
                and e.tags @> $3
                and ($4::uuid is null or r.id < $4)
                and (cardinality($6::text[]) = 0 or e.kind = any($6))
+               and ($7::uuid is null or e.study_id = $7)
              order by r.id desc limit $5"
         ))
         .bind(states)
@@ -224,6 +255,7 @@ impl Store {
         .bind(filter.before.map(|run| run.0))
         .bind(i64::from(filter.limit) + 1)
         .bind(kinds)
+        .bind(filter.study.map(|study| study.0))
         .fetch_all(&self.pool)
         .await?;
         let more = rows.len() > limit;
@@ -297,6 +329,7 @@ impl Store {
     #[tracing::instrument(name = "cancel", skip_all, fields(run.id = %run))]
     pub async fn cancel_run(&self, run: RunId) -> Result<RunSummary> {
         let mut tx = self.pool.begin().await?;
+        let mut others = Vec::new();
         let state: Option<String> = sqlx::query_scalar("select state from runs where id = $1 for update")
             .bind(run.0)
             .fetch_optional(&mut *tx)
@@ -318,11 +351,13 @@ impl Store {
                 .execute(&mut *tx)
                 .await?;
                 events::record_change(&mut tx, run).await?;
+                others = dependants::follow(&mut tx, run).await?;
             }
         }
         let summary = summary(&mut tx, run).await?;
         tx.commit().await?;
         self.tell(Signal::Run(run));
+        self.tell_changed(&others);
         Ok(summary)
     }
 }

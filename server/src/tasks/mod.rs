@@ -3,3 +3,4 @@
 pub mod lost_leases;
 pub mod retention;
 pub mod settling;
+pub mod sweeps;

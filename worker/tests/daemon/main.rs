@@ -263,6 +263,53 @@ async fn stopping_does_not_wait_for_an_evaluation_and_the_evaluation_is_made_up_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_stops_at_rungs_does_what_an_undisturbed_one_does() {
+    let whole = daemon().await;
+    let undisturbed = whole.stub.submit(&spec(35), None);
+    assert_eq!(whole.until_finished().await, Outcome::Succeeded);
+    let whole = whole.stop().await;
+
+    // A rung right behind an evaluation, one between two, and one at which it stands already.
+    let rungs = [11, 17, 17];
+    let daemon = daemon().await;
+    let mut attempts = Vec::new();
+    let mut resume: Option<(u64, Vec<u8>)> = None;
+    for (i, rung) in rungs.into_iter().enumerate() {
+        let from = resume
+            .as_ref()
+            .map(|(next_batch, bytes)| (*next_batch, bytes.as_slice()));
+        attempts.push(daemon.stub.submit_until(&spec(35), from, rung));
+        daemon
+            .until("the rung is reached", |world| world.finishes.len() == i + 1)
+            .await;
+        let world = daemon.stub.world();
+        assert_eq!(world.finishes[i].outcome, Outcome::Reached { batch: rung });
+        let (last, bytes) = world.checkpoints.last().expect("a checkpoint");
+        assert_eq!((last.kind, last.next_batch), (CheckpointKind::Last, rung));
+        resume = Some((rung, bytes.clone()));
+    }
+    let from = resume
+        .as_ref()
+        .map(|(next_batch, bytes)| (*next_batch, bytes.as_slice()));
+    attempts.push(daemon.stub.submit(&spec(35), from));
+    daemon
+        .until("the run ends", |world| world.finishes.len() == rungs.len() + 1)
+        .await;
+    let stub = daemon.stop().await;
+    let (stub, whole) = (stub.world(), whole.world());
+    assert_eq!(stub.finishes[3].outcome, Outcome::Succeeded);
+    for series in ["loss/total", "validation/total"] {
+        let steps: Vec<u64> = attempts
+            .iter()
+            .flat_map(|&attempt| stub.steps(attempt, series))
+            .collect();
+        assert_eq!(steps, whole.steps(undisturbed, series), "{series}");
+    }
+    let end = |world: &World| world.checkpoints.last().map(|(_, bytes)| bytes.clone());
+    assert_eq!(end(&stub), end(&whole));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_spoilt_checkpoint_is_not_resumed_from() {
     let daemon = daemon().await;
     daemon.stub.submit(&spec(30), Some((1, b"[1,0]")));
