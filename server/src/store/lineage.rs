@@ -10,7 +10,7 @@ use super::{Result, Store, unsigned, word};
 use crate::error::Error;
 
 /// Most runs of one answer.
-const MAX_RUNS: i64 = 1_000;
+const MAX_RUNS: usize = 1_000;
 
 /// From which run to which a checkpoint goes: where it is fixed already, and where it still has to be made.
 const STARTS: &str = "
@@ -55,7 +55,7 @@ impl Store {
             .begin_with("begin isolation level repeatable read read only")
             .await?;
         // A run has one base, so its ancestors are a chain; its descendants are a tree.
-        let ids: Vec<Uuid> = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+        let mut ids: Vec<Uuid> = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
             "with recursive {STARTS}, up as (
                  select $1::uuid as id
                  union
@@ -70,15 +70,14 @@ impl Store {
              order by id limit $2"
         )))
         .bind(run.0)
-        .bind(MAX_RUNS + 1)
+        .bind(i64::try_from(MAX_RUNS + 1).unwrap_or(i64::MAX))
         .fetch_all(&mut *tx)
         .await?;
-        if !ids.contains(&run.0) && ids.is_empty() {
+        if ids.is_empty() {
             return Err(Error::UnknownRun(run));
         }
-        let truncated = ids.len() as i64 > MAX_RUNS;
-        let mut ids = ids;
-        ids.truncate(usize::try_from(MAX_RUNS).unwrap_or(usize::MAX));
+        let truncated = ids.len() > MAX_RUNS;
+        ids.truncate(MAX_RUNS);
         let nodes: Vec<NodeRow> = sqlx::query_as(
             "select r.id, e.name, e.kind, e.seed, r.state, e.study_id, s.name as study_name, e.study_key,
                     e.study_point
