@@ -106,11 +106,11 @@ fn a_study_is_a_tree_of_its_experiments() {
     assert_eq!(
         table,
         "\
-EXPERIMENT       KIND      RUNS  STATES       BEST VALIDATION            AFTER
-base             train        2  2 succeeded  0.03000 ± 0.01414 (n = 2)  -
-├─ moved         transfer     1  1 running    -                          -
-│  └─ moved-on   transfer     1  1 skipped    -                          -
-└─ other         transfer     1  1 waiting    -                          -"
+EXPERIMENT      KIND      RUNS  STATES       BEST VALIDATION            AFTER
+base            train        2  2 succeeded  0.03000 ± 0.01414 (n = 2)  -
+├─ moved        transfer     1  1 running    -                          -
+│  └─ moved-on  transfer     1  1 skipped    -                          -
+└─ other        transfer     1  1 waiting    -                          -"
     );
     assert!(
         page.contains("5: 2 succeeded, 1 running, 1 waiting, 1 skipped"),
