@@ -13,7 +13,6 @@ use common::study::{carry_out, detail, experiment, fail, states, submit};
 use motif_proto::run::{CheckpointKind, FailureClass, RunState};
 use motif_proto::study::{StudyDetail, StudyState};
 use motif_proto::worker::Outcome;
-use motif_server::store::dependants::{self, Admission};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -148,25 +147,10 @@ async fn a_run_that_is_tried_again_brings_back_what_it_blocked_and_nothing_else(
     fail(&app, &study, "two", FailureClass::Diverged).await;
     let one = experiment(&study, "one").runs[0].run;
     let on_one = experiment(&study, "on-one").runs[0].run;
-    let mut tx = app.pool.begin().await.unwrap();
-    assert_eq!(
-        dependants::admit(&mut tx, on_one).await.unwrap(),
-        Admission::Blocked(one)
-    );
-    assert_eq!(dependants::admit(&mut tx, one).await.unwrap(), Admission::Queued);
-    let back =
-        "update runs set state = 'queued', finished_at = null, failure_class = null, failure_message = null
-                where id = $1";
-    sqlx::query(back).bind(one.0).execute(&mut *tx).await.unwrap();
-    assert_eq!(
-        dependants::revive_dependants(&mut tx, one).await.unwrap().len(),
-        2
-    );
-    assert_eq!(
-        dependants::admit(&mut tx, on_one).await.unwrap(),
-        Admission::Waiting
-    );
-    tx.commit().await.unwrap();
+    let retry = async |run| app.post(&format!("/api/v1/runs/{run}/retry"), &json!({})).await;
+    let blocked = retry(on_one).await.problem(StatusCode::CONFLICT, "run_blocked");
+    assert!(blocked.detail.contains(&one.to_string()), "{}", blocked.detail);
+    retry(one).await.expect::<Value>(StatusCode::OK);
     let states = states(&app, &study).await;
     assert_eq!(
         (states["on-one"], states["look"]),

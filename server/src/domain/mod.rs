@@ -10,5 +10,7 @@ pub mod pack;
 pub mod plan;
 pub mod retry;
 pub mod revival;
+pub mod standing;
 pub mod statistics;
+pub mod steering;
 pub mod summary;

@@ -27,7 +27,7 @@ const MAX_REASON: usize = 500;
 
 /// What a run that is to be tried again can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
+pub(super) enum Admission {
     /// Nothing keeps it: what it starts from is fixed.
     Queued,
     /// It waits for runs that have not ended.
@@ -215,7 +215,7 @@ async fn skip(
 ///
 /// # Errors
 /// Storage.
-pub async fn admit(connection: &mut PgConnection, run: RunId) -> Result<Admission> {
+pub(super) async fn admit(connection: &mut PgConnection, run: RunId) -> Result<Admission> {
     let parents: Vec<(Uuid, String, bool)> = sqlx::query_as(concat!(
         "select p.id, p.state, ",
         fulfilled!(),
@@ -249,7 +249,7 @@ pub async fn admit(connection: &mut PgConnection, run: RunId) -> Result<Admissio
 ///
 /// # Errors
 /// Storage.
-pub async fn revive_dependants(connection: &mut PgConnection, run: RunId) -> Result<Vec<RunId>> {
+pub(super) async fn revive_dependants(connection: &mut PgConnection, run: RunId) -> Result<Vec<RunId>> {
     let behind = descendants(connection, &[run.0], false).await?;
     if behind.is_empty() {
         return Ok(Vec::new());

@@ -10,12 +10,10 @@ use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
+use super::needs::{self, Needs};
 use super::{Result, Store, events, runs, signed};
 use crate::error::Error;
 use crate::signals::Signal;
-
-/// Bytes in a megabyte, as specs count memory.
-const MEGABYTE: u64 = 1_000_000;
 
 /// An experiment to store, and its run.
 #[derive(Debug)]
@@ -99,6 +97,7 @@ pub(super) async fn insert(connection: &mut PgConnection, all: &[New]) -> Result
     let mut stored = Vec::with_capacity(all.len());
     let mut experiments = Vec::with_capacity(all.len());
     let mut runs = Vec::with_capacity(all.len());
+    let mut lanes: Vec<(&str, Needs<'_>, i64)> = Vec::new();
     for new in all {
         let text = new.spec.to_canonical_json();
         let one = Stored {
@@ -106,7 +105,19 @@ pub(super) async fn insert(connection: &mut PgConnection, all: &[New]) -> Result
             spec_sha256: format!("{:x}", Sha256::digest(&text)),
         };
         experiments.push(experiment_row(new, &one, &text));
-        runs.push(run_row(new, &one));
+        let (project, needs) = (new.spec.project.as_str(), Needs::of(&new.spec.resources));
+        let known = lanes
+            .iter()
+            .find(|(of, needed, _)| *of == project && *needed == needs);
+        let lane = match known {
+            Some((_, _, lane)) => *lane,
+            None => {
+                let lane = needs::lane(connection, project, &needs).await?;
+                lanes.push((project, needs, lane));
+                lane
+            }
+        };
+        runs.push(run_row(new, &one, &needs, lane));
         stored.push(one);
     }
     sqlx::query(
@@ -123,13 +134,13 @@ pub(super) async fn insert(connection: &mut PgConnection, all: &[New]) -> Result
     .await?;
     sqlx::query(
         "insert into runs (id, experiment_id, state, priority, device_need, slots, memory_bytes, labels,
-                           batches_total, first_batch, batches_done, project, stop_at)
+                           batches_total, first_batch, batches_done, project, lane_id, stop_at)
          select id, experiment_id, state, priority, device_need, slots, memory_bytes, labels,
-                batches_total, first_batch, first_batch, project, stop_at
+                batches_total, first_batch, first_batch, project, lane_id, stop_at
          from jsonb_to_recordset($1) as row (
              id uuid, experiment_id uuid, state text, priority integer, device_need text, slots integer,
              memory_bytes bigint, labels jsonb, batches_total bigint, first_batch bigint, project text,
-             stop_at bigint)",
+             lane_id bigint, stop_at bigint)",
     )
     .bind(Json(runs))
     .execute(&mut *connection)
@@ -158,7 +169,7 @@ fn experiment_row(new: &New, stored: &Stored, text: &str) -> Value {
     })
 }
 
-fn run_row(new: &New, stored: &Stored) -> Value {
+fn run_row(new: &New, stored: &Stored, needs: &Needs<'_>, lane: i64) -> Value {
     let spec = &new.spec;
     let first_batch = match (spec.kind, &new.base) {
         (ExperimentKind::Continue, Some(base)) => base.next_batch,
@@ -169,10 +180,11 @@ fn run_row(new: &New, stored: &Stored) -> Value {
         "experiment_id": stored.experiment,
         "state": new.state,
         "priority": spec.priority,
-        "device_need": spec.resources.device,
-        "slots": i32::try_from(spec.resources.slots).unwrap_or(i32::MAX),
-        "memory_bytes": spec.resources.memory_mb.map(|megabytes| signed(megabytes.saturating_mul(MEGABYTE))),
-        "labels": spec.resources.labels,
+        "device_need": needs.device,
+        "slots": needs.slots,
+        "memory_bytes": needs.memory_bytes,
+        "labels": needs.labels,
+        "lane_id": lane,
         "batches_total": signed(spec.training.as_ref().map_or(0, |training| training.batches)),
         "first_batch": signed(first_batch),
         "project": spec.project,

@@ -1,14 +1,15 @@
 //! All SQL. One file per table or aggregate; functions are named by intent and hold whole transactions.
 //!
 //! - [`experiments`], [`runs`]: what was asked for and how it stands
-//! - [`queue`]: the claim; [`attempts`]: leases, heartbeats and ends
+//! - [`queue`]: the claim, by what runs need (`needs`); [`attempts`]: leases, heartbeats and ends; [`transitions`]: all
+//!   other changes of a run's state
 //! - [`journal`], [`settle`] and `rewind`: curves as they are written; [`series`]: as they are read;
 //!   [`statistics`]: the values of groups of runs
 //! - [`events`]: what streams tell
 //! - [`checkpoints`], [`artifacts`], and `blobs`: what the artifact store holds; [`bases`]: what starts from it
-//! - [`studies`]: experiments that hang together, [`dependants`]: what follows for runs that wait, [`sweeps`]: the
+//! - [`studies`]: experiments that hang together, `dependants`: what follows for runs that wait, [`sweeps`]: the
 //!   rungs of successive halving, [`lineage`]: which bytes came from which run
-//! - [`workers`]: who works
+//! - [`workers`]: who works; [`standing`]: who is trusted with runs
 //!
 //! Whoever changes a run locks its row first, then reads the attempt: so every change of a run has its place in
 //! one order, and a lease that was judged valid stays valid until the commit.
@@ -18,19 +19,22 @@ pub mod attempts;
 pub mod bases;
 mod blobs;
 pub mod checkpoints;
-pub mod dependants;
+mod dependants;
 pub mod events;
 pub mod experiments;
 pub mod journal;
 pub mod lineage;
+mod needs;
 pub mod queue;
 mod rewind;
 pub mod runs;
 pub mod series;
 pub mod settle;
+pub mod standing;
 pub mod statistics;
 pub mod studies;
 pub mod sweeps;
+pub mod transitions;
 pub mod workers;
 
 use serde::Deserialize;

@@ -249,7 +249,7 @@ impl Store {
                  update attempts set state = 'cancelled', finished_at = now()
                  where run_id = any($1) and state = 'running'
              )
-             update runs set state = 'cancelled', finished_at = now()
+             update runs set state = 'cancelled', finished_at = now(), pause_asked_at = null, not_before = null
              where id = any($1) and state in ('waiting', 'queued', 'running', 'paused')
              returning id",
         )

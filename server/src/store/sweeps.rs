@@ -103,10 +103,12 @@ pub(super) async fn rest(connection: &mut PgConnection, run: RunId, batch: u64) 
     .bind(value.filter(|value| value.is_finite()))
     .execute(&mut *connection)
     .await?;
-    sqlx::query("update runs set state = 'paused' where id = $1")
+    // Whether a person asked for a pause too: the sweep's decision stands above it.
+    sqlx::query("update runs set state = 'paused', pause_asked_at = null where id = $1")
         .bind(run.0)
-        .execute(connection)
+        .execute(&mut *connection)
         .await?;
+    events::record_change(connection, run).await?;
     Ok(true)
 }
 

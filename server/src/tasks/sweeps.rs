@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::chain;
-use crate::signals::{Signal, Signals};
+use crate::signals::Signals;
 use crate::store::Store;
 
 /// How often it looks by itself: a notice may get lost, and runs end in ways that notify nobody.
@@ -15,7 +13,7 @@ const PERIOD: Duration = Duration::from_secs(3);
 
 /// Decides whenever a run reaches a rung, until `stop`. Any number of coordinators may do so at once.
 pub async fn run(store: Store, signals: Signals, stop: CancellationToken) {
-    let mut news = signals.subscribe();
+    let mut news = signals.sweeps();
     loop {
         if let Err(error) = store.decide_sweeps().await {
             tracing::warn!(error = %chain(&error), "sweeps were not decided; the next try is in {PERIOD:?}");
@@ -23,17 +21,8 @@ pub async fn run(store: Store, signals: Signals, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(PERIOD) => {}
-            () = reached(&mut news) => {}
-        }
-    }
-}
-
-async fn reached(news: &mut broadcast::Receiver<Signal>) {
-    loop {
-        match news.recv().await {
-            Ok(Signal::Sweep) | Err(RecvError::Lagged(_)) => return,
-            Ok(Signal::Run(_) | Signal::Queue) => {}
-            Err(RecvError::Closed) => std::future::pending().await,
+            // The sender lives as long as the signals that are held here.
+            _ = news.changed() => {}
         }
     }
 }

@@ -166,6 +166,7 @@ impl World {
             base,
             resume,
             stop_before: None,
+            slots: 1,
             lease_seconds: 30,
         });
         attempt
@@ -256,6 +257,7 @@ async fn heartbeat(State(stub): State<Stub>, Json(request): Json<Heartbeat>) -> 
     });
     Ok(Json(HeartbeatAnswer {
         leases: leases.collect(),
+        canary: false,
     })
     .into_response())
 }
