@@ -8,6 +8,7 @@
 //! - [`artifact`]: the files that a run makes
 //! - [`metrics`]: series names, batches of points and what a curve query answers
 //! - [`worker`]: the worker's side of the protocol: register, claim, heartbeat, metrics, checkpoints, finish
+//! - [`canary`]: by which a worker shows that it computes rightly
 //! - [`event`]: what the server-sent event streams carry
 //! - [`problem`]: the error document of RFC 9457
 //! - `client` (feature `client`): the typed client of the API
@@ -16,6 +17,7 @@
 //! This crate knows neither libtorch nor SQL, so a client builds in seconds.
 
 pub mod artifact;
+pub mod canary;
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "client")]

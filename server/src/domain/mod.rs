@@ -7,4 +7,6 @@ pub mod lease;
 pub mod metrics;
 pub mod pack;
 pub mod retry;
+pub mod standing;
+pub mod steering;
 pub mod summary;

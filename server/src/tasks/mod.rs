@@ -3,3 +3,5 @@
 pub mod lost_leases;
 pub mod retention;
 pub mod settling;
+pub mod standing;
+pub mod waits;
