@@ -13,7 +13,7 @@ use motif_proto::run::{CheckpointKind, FailureClass};
 use motif_proto::worker::{DeviceKind, Outcome, RegisterWorker, Verdict};
 use motif_worker::daemon::{self, DaemonError, Options};
 use motif_worker::outbox::Limits;
-use pretend::{EVALUATES_FOR_EVER, PANICS, Pretend};
+use pretend::{EVALUATES_FOR_EVER, FINDS_NO_MEMORY, PANICS, Pretend};
 use serde_json::json;
 use stub::{Stub, World};
 use tokio::sync::oneshot;
@@ -29,10 +29,11 @@ struct Daemon {
 }
 
 async fn daemon() -> Daemon {
-    daemon_with(Limits::default()).await
+    daemon_with(1, Limits::default()).await
 }
 
-async fn daemon_with(limits: Limits) -> Daemon {
+/// A daemon that takes so many runs at once, and keeps so much.
+async fn daemon_with(slots: u32, limits: Limits) -> Daemon {
     let stub = Stub::default();
     let client = Client::new(&stub.serve().await, None).expect("an address");
     let work_dir = tempfile::tempdir().expect("a folder");
@@ -42,7 +43,7 @@ async fn daemon_with(limits: Limits) -> Daemon {
             version: "0".to_owned(),
             device: DeviceKind::Cpu,
             device_name: "none".to_owned(),
-            slots: 1,
+            slots,
             memory_bytes: None,
             labels: BTreeMap::new(),
             canary: None,
@@ -225,7 +226,7 @@ async fn a_daemon_whose_outbox_is_full_hands_back_as_soon_as_the_coordinator_is_
         bytes: 1,
         ..Limits::default()
     };
-    let daemon = daemon_with(full).await;
+    let daemon = daemon_with(1, full).await;
     daemon.stub.submit(&spec(1_000_000), None);
     daemon.until("it trains", |_| daemon.trained() > 10).await;
     daemon.stub.world().away = true;
@@ -425,6 +426,38 @@ async fn a_panic_of_the_training_ends_the_attempt_and_not_the_daemon() {
             world.finishes.iter().any(|finish| finish.attempt == next)
         })
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_share_a_device_and_the_one_that_finds_no_memory_there_takes_none_down() {
+    let daemon = daemon_with(4, Limits::default()).await;
+    let packed: Vec<_> = (0..3)
+        .map(|_| daemon.stub.submit(&spec(1_000_000), None))
+        .collect();
+    let trains = |world: &World, attempt| {
+        world
+            .metrics
+            .get(attempt)
+            .is_some_and(|points| !points.is_empty())
+    };
+    daemon
+        .until("three train side by side", |world| {
+            packed.iter().all(|attempt| trains(world, attempt))
+        })
+        .await;
+    let mut too_large = spec(30);
+    too_large["name"] = json!(FINDS_NO_MEMORY);
+    let refused = daemon.stub.submit(&too_large, None);
+    let Outcome::Failed { failure } = daemon.until_finished().await else {
+        panic!("it found memory")
+    };
+    assert_eq!(failure.class, FailureClass::OutOfMemory);
+    assert_eq!(daemon.stub.world().finishes[0].attempt, refused);
+    let trained = daemon.trained();
+    daemon
+        .until("the others go on", |_| daemon.trained() > trained + 10)
+        .await;
+    assert_eq!(daemon.stub.world().finishes.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
