@@ -80,8 +80,7 @@ fn compare(what: &str, given: &[Measured], expected: &[f64]) -> Result<(), Strin
     }
     for (batch, (Measured(given), expected)) in given.iter().zip(expected).enumerate() {
         let error = (given - expected).abs() / expected.abs();
-        // Not below also where the error is not a number.
-        if !(error <= TOLERANCE) {
+        if error.is_nan() || error > TOLERANCE {
             return Err(format!(
                 "its canary gave the {what} {given} in batch {batch} where {expected} is right"
             ));
