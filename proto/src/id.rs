@@ -91,6 +91,10 @@ id! {
     /// Something that a webhook is told.
     DeliveryId
 }
+id! {
+    /// Experiments that were submitted together.
+    StudyId
+}
 
 /// Grows with every attempt at a run. A write with any but the newest is refused and changes nothing, so a
 /// worker that was thought dead can do no harm.

@@ -6,6 +6,8 @@
 //! - [`spec`]: what an experiment may ask for, its validation and its presets
 //! - [`run`]: runs, attempts and checkpoints as clients see them
 //! - [`access`]: tokens, projects, sign-in, and who did what
+//! - [`statistics`]: means, spreads and differences over seeds
+//! - [`study`]: experiments that were submitted together, and which bytes came from which run
 //! - [`artifact`]: the files that a run makes
 //! - [`metrics`]: series names, batches of points and what a curve query answers
 //! - [`worker`]: the worker's side of the protocol: register, claim, heartbeat, metrics, checkpoints, finish
@@ -31,5 +33,7 @@ pub mod metrics;
 pub mod problem;
 pub mod run;
 pub mod spec;
+pub mod statistics;
+pub mod study;
 pub mod webhook;
 pub mod worker;

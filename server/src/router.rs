@@ -25,7 +25,7 @@ use crate::http::access::Door;
 use crate::http::problem::{ApiError, render_problems};
 use crate::http::{
     access, artifacts, audit, checkpoints, dashboard, events, experiments, guard, health, metrics, presets,
-    projects, runs, session, tokens, webhooks, worker, workers,
+    projects, runs, session, statistics, studies, tokens, webhooks, worker, workers,
 };
 use crate::table::{Schemes, Table};
 
@@ -46,6 +46,8 @@ const PREFIX: &str = "/api/v1";
 const SPEC_LIMIT: usize = 256 * 1024;
 /// Most bytes of a token, a project or a session.
 const SMALL_LIMIT: usize = 16 * 1024;
+/// Most bytes of a study.
+const STUDY_LIMIT: usize = 1024 * 1024;
 /// Most bytes of a batch of metrics.
 const METRICS_LIMIT: usize = 8 * 1024 * 1024;
 /// How long a request may take that does not wait or stream.
@@ -73,6 +75,7 @@ pub enum Reach {
     components(schemas(motif_proto::event::Event, motif_proto::problem::Problem)),
     tags(
         (name = "runs", description = "Submit, list, watch, cancel"),
+        (name = "studies", description = "Experiments that are submitted as one"),
         (name = "checkpoints", description = "Stored networks"),
         (name = "artifacts", description = "Files that runs made"),
         (name = "workers", description = "Who works and what waits"),
@@ -133,6 +136,17 @@ fn api() -> OpenApiRouter<AppState> {
                 .routes(SUBMIT, routes!(experiments::submit))
                 .layer(DefaultBodyLimit::max(SPEC_LIMIT)),
         )
+        .merge(
+            Table::new()
+                .routes(SUBMIT, routes!(studies::submit))
+                .layer(DefaultBodyLimit::max(STUDY_LIMIT)),
+        )
+        .routes(READ, routes!(studies::list))
+        .routes(READ, routes!(studies::show))
+        .routes(SUBMIT, routes!(studies::cancel))
+        .routes(READ, routes!(studies::lineage))
+        .routes(READ, routes!(statistics::of_group))
+        .routes(READ, routes!(statistics::difference))
         .routes(READ, routes!(runs::list))
         .merge(
             Table::new()

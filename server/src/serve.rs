@@ -254,6 +254,11 @@ pub fn start_tasks(state: &AppState, pool: &PgPool) -> JoinSet<()> {
     ));
     tasks.spawn(tasks::standing::run(state.store.clone(), stop.clone()));
     tasks.spawn(tasks::waits::run(state.store.clone(), stop.clone()));
+    tasks.spawn(tasks::sweeps::run(
+        state.store.clone(),
+        state.signals.clone(),
+        stop.clone(),
+    ));
     tasks.spawn(tasks::settling::run(state.store.clone(), stop.clone()));
     tasks.spawn(tasks::retention::run(
         state.store.clone(),

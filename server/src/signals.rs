@@ -39,6 +39,8 @@ pub enum Signal {
     Access,
     /// Somebody asked something of the worker that makes an attempt.
     Asked(AttemptId),
+    /// A run rests where its sweep compares, or will never get there.
+    Sweep,
 }
 
 /// Sends and receives signals; cheap to clone.
@@ -50,6 +52,7 @@ pub struct Signals {
     asked: broadcast::Sender<AttemptId>,
     queue: watch::Sender<u64>,
     access: watch::Sender<u64>,
+    sweeps: watch::Sender<u64>,
     outgoing: Arc<Outgoing>,
 }
 
@@ -69,6 +72,7 @@ impl Signals {
             asked: broadcast::Sender::new(BACKLOG),
             queue: watch::Sender::new(0),
             access: watch::Sender::new(0),
+            sweeps: watch::Sender::new(0),
             outgoing: Arc::default(),
         }
     }
@@ -109,6 +113,12 @@ impl Signals {
         self.access.subscribe()
     }
 
+    /// Changes whenever a run rests where its sweep compares.
+    #[must_use]
+    pub fn sweeps(&self) -> watch::Receiver<u64> {
+        self.sweeps.subscribe()
+    }
+
     fn deliver(&self, signal: Signal) {
         // No listener is no error.
         match signal {
@@ -116,6 +126,7 @@ impl Signals {
             Signal::Asked(attempt) => drop(self.asked.send(attempt)),
             Signal::Queue => self.queue.send_modify(|count| *count = count.wrapping_add(1)),
             Signal::Access => self.access.send_modify(|count| *count = count.wrapping_add(1)),
+            Signal::Sweep => self.sweeps.send_modify(|count| *count = count.wrapping_add(1)),
         }
     }
 
@@ -194,6 +205,7 @@ fn pack(own: Uuid, signals: &HashSet<Signal>) -> Vec<String> {
         let _ = match signal {
             Signal::Queue => write!(word, "q"),
             Signal::Access => write!(word, "t"),
+            Signal::Sweep => write!(word, "s"),
             Signal::Run(run) => write!(word, "r{}", run.0.simple()),
             Signal::Asked(attempt) => write!(word, "a{}", attempt.0.simple()),
         };
@@ -214,6 +226,7 @@ fn unpack(own: Uuid, notice: &str) -> Option<impl Iterator<Item = Signal>> {
             match word {
                 "q" => return Some(Signal::Queue),
                 "t" => return Some(Signal::Access),
+                "s" => return Some(Signal::Sweep),
                 _ => {}
             }
             let (kind, id) = word.split_at_checked(1)?;
@@ -235,7 +248,12 @@ mod tests {
     fn many_signals_travel_in_notices_that_postgres_takes() {
         let signals: HashSet<Signal> = (0..1000)
             .map(|_| Signal::Run(RunId::new()))
-            .chain([Signal::Queue, Signal::Access, Signal::Asked(AttemptId::new())])
+            .chain([
+                Signal::Queue,
+                Signal::Access,
+                Signal::Sweep,
+                Signal::Asked(AttemptId::new()),
+            ])
             .collect();
         let (own, other) = (Uuid::now_v7(), Uuid::now_v7());
         let notices = pack(own, &signals);

@@ -380,7 +380,7 @@ async fn webhooks_are_made_tried_listed_and_removed() {
     let listed = app.get(WEBHOOKS).await;
     assert!(!String::from_utf8_lossy(&listed.body).contains("whsec_"));
     let list: WebhookList = listed.expect(StatusCode::OK);
-    assert_eq!(list.webhooks, [hook.webhook.clone()]);
+    assert_eq!(list.webhooks, std::slice::from_ref(&hook.webhook));
     let gone = app.request(Method::DELETE, &path, "application/json", "").await;
     assert_eq!(gone.status, StatusCode::NO_CONTENT);
     app.get(&format!("{path}/deliveries"))

@@ -179,7 +179,7 @@ impl Principal {
     ///
     /// # Errors
     /// What is wrong with the one named, or why one has to be.
-    pub fn place(&self, document: &mut Value) -> Result<(), FieldProblem> {
+    pub fn place(&self, document: &mut Value) -> Result<(), Box<FieldProblem>> {
         let Some(allowed) = self.projects.filter() else {
             return Ok(());
         };
@@ -192,12 +192,14 @@ impl Principal {
             Some(Value::Null) | None => None,
             Some(_) => return Ok(()),
         };
-        let problem = |detail: String| FieldProblem {
-            pointer: "/project".to_owned(),
-            detail,
-            given: given.as_ref().map(|name| json!(name)),
-            allowed: Some(allowed.join(", ")),
-            nearest: None,
+        let problem = |detail: String| {
+            Box::new(FieldProblem {
+                pointer: "/project".to_owned(),
+                detail,
+                given: given.as_ref().map(|name| json!(name)),
+                allowed: Some(allowed.join(", ")),
+                nearest: None,
+            })
         };
         match (&given, allowed) {
             (Some(name), _) if self.projects.contains(name) => Ok(()),
@@ -269,7 +271,7 @@ mod tests {
         })
     }
 
-    fn placed(principal: &Principal, mut document: Value) -> Result<Value, FieldProblem> {
+    fn placed(principal: &Principal, mut document: Value) -> Result<Value, Box<FieldProblem>> {
         principal
             .place(&mut document)
             .map(|()| document["project"].clone())

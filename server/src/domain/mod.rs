@@ -3,13 +3,17 @@
 pub mod access;
 pub mod chunk;
 pub mod curve;
+pub mod halving;
 pub mod journal;
 pub mod lease;
 pub mod metrics;
 pub mod pack;
+pub mod plan;
 pub mod retry;
+pub mod revival;
 pub mod secret;
 pub mod standing;
+pub mod statistics;
 pub mod steering;
 pub mod summary;
 pub mod webhook;

@@ -17,6 +17,8 @@ pub mod problem;
 pub mod projects;
 pub mod runs;
 pub mod session;
+pub mod statistics;
+pub mod studies;
 pub mod tokens;
 mod upload;
 pub mod visible;

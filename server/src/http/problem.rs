@@ -159,6 +159,7 @@ impl ApiError {
             Error::Shared(error) => return Self::of(error),
             Error::Crowded => (StatusCode::SERVICE_UNAVAILABLE, "crowded", "Too many wait"),
             Error::UnknownRun(_) => (StatusCode::NOT_FOUND, "unknown_run", "No such run"),
+            Error::UnknownStudy(_) => (StatusCode::NOT_FOUND, "unknown_study", "No such study"),
             Error::UnknownAttempt(_) => (StatusCode::NOT_FOUND, "unknown_attempt", "No such attempt"),
             Error::UnknownCheckpoint(_) => {
                 (StatusCode::NOT_FOUND, "unknown_checkpoint", "No such checkpoint")
@@ -173,6 +174,9 @@ impl ApiError {
             Error::StaleLease { .. } => (StatusCode::CONFLICT, "stale_lease", "Lease lost"),
             Error::SequenceGap { .. } => (StatusCode::CONFLICT, "sequence_gap", "Metrics are missing"),
             Error::TooManyCurves { .. } => (StatusCode::BAD_REQUEST, "too_many_curves", "Too many curves"),
+            Error::TooManyRuns { .. } => (StatusCode::BAD_REQUEST, "too_many_runs", "Too many runs"),
+            Error::AmbiguousSeed { .. } => (StatusCode::BAD_REQUEST, "ambiguous_seed", "Seeds do not pair"),
+            Error::Blocked { .. } => (StatusCode::CONFLICT, "run_blocked", "The run cannot begin"),
             Error::NotAsItStands { state, .. } if state.is_final() => {
                 (StatusCode::CONFLICT, "run_ended", "The run has ended")
             }

@@ -4,7 +4,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use motif_proto::id::RunId;
+use motif_proto::id::{RunId, StudyId};
 use motif_proto::problem::Problem;
 use motif_proto::run::{RunChange, RunDetail, RunList, RunState, RunSummary};
 use motif_proto::spec::ExperimentKind;
@@ -37,6 +37,8 @@ pub struct ListQuery {
     /// Only runs with this tag; may be repeated, and then all are needed.
     #[serde(default)]
     tag: Vec<String>,
+    /// Only runs of this study.
+    study: Option<StudyId>,
     /// At most so many runs, 50 where not given.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<u32>,
@@ -66,6 +68,7 @@ impl ListQuery {
             kinds: self.kind,
             text: self.q.filter(|text| !text.is_empty()),
             tags: self.tag,
+            study: self.study,
             before,
             projects: principal.projects.clone(),
             limit,

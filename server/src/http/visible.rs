@@ -4,7 +4,7 @@
 //! not compile as one.
 
 use motif_proto::access::Scope;
-use motif_proto::id::{ArtifactId, CheckpointId, RunId, TokenId, WebhookId, WorkerId};
+use motif_proto::id::{ArtifactId, CheckpointId, RunId, StudyId, TokenId, WebhookId, WorkerId};
 use serde::de::DeserializeOwned;
 
 use crate::domain::access::Principal;
@@ -33,6 +33,19 @@ impl Owned for RunId {
         match principal.projects.filter() {
             None => Ok(true),
             Some(projects) => store.is_run_in(self, projects).await,
+        }
+    }
+}
+
+impl Owned for StudyId {
+    fn unknown(self) -> Error {
+        Error::UnknownStudy(self)
+    }
+
+    async fn is_visible(self, store: &Store, principal: &Principal) -> Result<bool, Error> {
+        match principal.projects.filter() {
+            None => Ok(true),
+            Some(projects) => store.is_study_in(self, projects).await,
         }
     }
 }

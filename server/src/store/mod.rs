@@ -1,11 +1,14 @@
 //! All SQL. One file per table or aggregate; functions are named by intent and hold whole transactions.
 //!
 //! - [`experiments`], [`runs`]: what was asked for and how it stands
-//! - [`queue`]: the claim, by what runs need (`needs`); [`attempts`]: leases, heartbeats and ends; [`transitions`]: all other changes of a run's
-//!   state
-//! - [`journal`], [`settle`] and `rewind`: curves as they are written; [`series`]: as they are read
+//! - [`queue`]: the claim, by what runs need (`needs`); [`attempts`]: leases, heartbeats and ends; [`transitions`]: all
+//!   other changes of a run's state
+//! - [`journal`], [`settle`] and `rewind`: curves as they are written; [`series`]: as they are read;
+//!   [`statistics`]: the values of groups of runs
 //! - [`events`]: what streams tell
 //! - [`checkpoints`], [`artifacts`], and `blobs`: what the artifact store holds; [`bases`]: what starts from it
+//! - [`studies`]: experiments that hang together, `dependants`: what follows for runs that wait, [`sweeps`]: the
+//!   rungs of successive halving, [`lineage`]: which bytes came from which run
 //! - [`workers`]: who works; [`standing`]: who is trusted with runs
 //! - [`tokens`], [`projects`]: who may do what; [`audit`]: who did what; [`webhooks`]: who is told
 //!
@@ -18,9 +21,11 @@ pub mod audit;
 pub mod bases;
 mod blobs;
 pub mod checkpoints;
+mod dependants;
 pub mod events;
 pub mod experiments;
 pub mod journal;
+pub mod lineage;
 mod needs;
 pub mod projects;
 pub mod queue;
@@ -29,6 +34,9 @@ pub mod runs;
 pub mod series;
 pub mod settle;
 pub mod standing;
+pub mod statistics;
+pub mod studies;
+pub mod sweeps;
 pub mod tokens;
 pub mod transitions;
 pub mod webhooks;

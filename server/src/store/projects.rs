@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use motif_proto::access::{NewProject, ProjectInfo, ProjectList};
-use motif_proto::id::{ArtifactId, CheckpointId, RunId};
+use motif_proto::id::{ArtifactId, CheckpointId, RunId, StudyId};
 use serde_json::json;
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
@@ -122,6 +122,15 @@ impl Store {
     pub async fn is_run_in(&self, run: RunId, projects: &[String]) -> Result<bool> {
         let statement = "select exists (select from runs where id = $1 and project = any($2))";
         self.is_in(statement, run.0, projects).await
+    }
+
+    /// Whether a study belongs to one of these projects.
+    ///
+    /// # Errors
+    /// Storage.
+    pub async fn is_study_in(&self, study: StudyId, projects: &[String]) -> Result<bool> {
+        let statement = "select exists (select from studies where id = $1 and project = any($2))";
+        self.is_in(statement, study.0, projects).await
     }
 
     /// Whether all of these runs belong to these projects; the first that does not, where there is one.

@@ -97,7 +97,7 @@ const CLAIM: &str = concat!(
         set state = 'running', fencing_token = fencing_token + 1, attempts = attempts + 1,
             started_at = coalesce(started_at, now()), last_event = last_event + 1, updated_at = clock_timestamp()
         where id = any (array(select id from paired))
-        returning id, experiment_id, fencing_token, attempts, first_batch, slots, last_event
+        returning id, experiment_id, fencing_token, attempts, first_batch, stop_at, slots, last_event
     ), given as (
         select c.*, p.attempt, p.worker, e.spec, e.base_checkpoint_id is not null as has_base,
                k.checkpoint, k.next_batch, k.sha256, k.size_bytes
@@ -119,7 +119,7 @@ const CLAIM: &str = concat!(
     ), told as (
         insert into events (run_id, id, kind, payload) select id, last_event, 'changed', $9 from given
     )
-    select attempt, id as run, experiment_id, fencing_token, attempts, first_batch, slots, spec, has_base,
+    select attempt, id as run, experiment_id, fencing_token, attempts, first_batch, stop_at, slots, spec, has_base,
            checkpoint, next_batch, sha256, size_bytes
     from given"
 );
@@ -172,6 +172,7 @@ struct ClaimedRow {
     fencing_token: i64,
     attempts: i32,
     first_batch: i64,
+    stop_at: Option<i64>,
     slots: i32,
     spec: String,
     has_base: bool,
@@ -266,6 +267,7 @@ impl Store {
                 spec: runs::read_spec(&row.spec)?,
                 base,
                 resume,
+                stop_before: row.stop_at.map(unsigned),
                 slots: row.slots.unsigned_abs(),
                 lease_seconds,
             },

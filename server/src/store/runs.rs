@@ -1,12 +1,13 @@
 //! Runs as clients see them.
 
 use chrono::{DateTime, Utc};
-use motif_proto::id::{AttemptId, ExperimentId, RunId, WorkerId};
+use motif_proto::id::{AttemptId, ExperimentId, RunId, StudyId, WorkerId};
 use motif_proto::metrics::{Measured, StepValue};
 use motif_proto::run::{
     Attempt, Failure, Progress, Queue, RunChange, RunDetail, RunList, RunState, RunSummary,
 };
 use motif_proto::spec::{ExperimentKind, ExperimentSpec};
+use motif_proto::study::StudyPlace;
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
@@ -23,9 +24,11 @@ macro_rules! select_summaries {
                 r.batches_total, r.batches_done, r.batches_per_second, r.last_loss_step, r.last_loss,
                 r.last_validation_step, r.last_validation, r.best_validation_step, r.best_validation,
                 r.created_at, r.started_at, r.finished_at, r.updated_at, r.last_event,
-                r.project, r.pause_asked_at is not null as pausing, r.not_before, e.name, e.kind, e.preset, e.seed, e.tags, w.name as worker
+                r.project, r.pause_asked_at is not null as pausing, r.not_before, r.reason, e.name, e.kind, e.preset,
+                e.seed, e.tags, w.name as worker, e.study_id, s.name as study_name, e.study_key, e.study_point
              from runs r
              join experiments e on e.id = r.experiment_id
+             left join studies s on s.id = e.study_id
              left join attempts a on a.run_id = r.id and a.state = 'running'
              left join workers w on w.id = a.worker_id ",
             $end
@@ -65,6 +68,29 @@ struct SummaryRow {
     seed: i64,
     tags: Vec<String>,
     worker: Option<String>,
+    reason: Option<String>,
+    #[sqlx(flatten)]
+    place: PlaceRow,
+}
+
+/// Where an experiment stands in a study, if it does.
+#[derive(FromRow)]
+pub(super) struct PlaceRow {
+    study_id: Option<Uuid>,
+    study_name: Option<String>,
+    study_key: Option<String>,
+    study_point: Option<i32>,
+}
+
+impl PlaceRow {
+    pub(super) fn into_place(self) -> Option<StudyPlace> {
+        Some(StudyPlace {
+            id: StudyId(self.study_id?),
+            name: self.study_name?,
+            key: self.study_key?,
+            point: self.study_point.map(i32::unsigned_abs),
+        })
+    }
 }
 
 impl SummaryRow {
@@ -93,6 +119,8 @@ impl SummaryRow {
             attempts: self.attempts.unsigned_abs(),
             worker: self.worker,
             failure: failure(self.failure_class.as_deref(), self.failure_message)?,
+            reason: self.reason,
+            study: self.place.into_place(),
             created_at: self.created_at,
             started_at: self.started_at,
             finished_at: self.finished_at,
@@ -129,6 +157,8 @@ pub struct RunFilter {
     pub text: Option<String>,
     /// Only those with all of these tags.
     pub tags: Vec<String>,
+    /// Only those of this study.
+    pub study: Option<StudyId>,
     /// Only those made before this one.
     pub before: Option<RunId>,
     /// Only those of these projects.
@@ -259,6 +289,7 @@ impl Store {
                and ($4::uuid is null or r.id < $4)
                and (cardinality($6::text[]) = 0 or e.kind = any($6))
                and ($7::text[] is null or r.project = any($7))
+               and ($8::uuid is null or e.study_id = $8)
              order by r.id desc limit $5"
         ))
         .bind(states)
@@ -268,6 +299,7 @@ impl Store {
         .bind(i64::from(filter.limit) + 1)
         .bind(kinds)
         .bind(filter.projects.filter())
+        .bind(filter.study.map(|study| study.0))
         .fetch_all(&self.pool)
         .await?;
         let more = rows.len() > limit;

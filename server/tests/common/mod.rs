@@ -7,6 +7,8 @@
     reason = "a test ends where something is not as it should be, and uses a part"
 )]
 
+pub mod study;
+
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;

@@ -328,6 +328,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{id}/lineage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a run came from and what came from it, with the checkpoints in between. */
+        get: operations["run_lineage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{id}/metrics": {
         parameters: {
             query?: never;
@@ -431,6 +448,101 @@ export interface paths {
          * @description Safe to repeat; without a session there is nothing to do.
          */
         delete: operations["sign_out"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/statistics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Mean, spread and confidence interval of a series over a group of runs. */
+        get: operations["statistics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/statistics/difference": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How two groups differ, paired by their seeds, with confidence intervals. */
+        get: operations["statistics_difference"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/studies": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List studies, newest first. */
+        get: operations["list_studies"];
+        put?: never;
+        /**
+         * Submit a study: experiments that hang together, as one.
+         * @description The body is JSON or, as `application/toml`, TOML: a `name`, and `experiments`, each an `id` and the fields of a
+         *     spec. `base = "ID"` starts from the network of another of them, `after = ["ID"]` only waits for it; `seeds` makes
+         *     a run for each seed, `sweep` for each point of a search. It is accepted whole, or refused whole with every
+         *     mistake of every experiment.
+         */
+        post: operations["submit_study"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/studies/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A study with its experiments and their runs. */
+        get: operations["show_study"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/studies/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel every run of a study that has not ended.
+         * @description Safe to repeat. Runs that ended stay as they are.
+         */
+        post: operations["cancel_study"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1065,6 +1177,12 @@ export interface components {
             slots?: number;
             /** @description What to do, every field filled in. */
             spec: components["schemas"]["ExperimentSpec"];
+            /**
+             * Format: int64
+             * @description The batch before which to stop, if that comes before the end: what is due at the newest batch is still done,
+             *     then the state is left as the checkpoint `last` and the attempt ends with [`Outcome::Reached`].
+             */
+            stop_before?: number | null;
             /** @description To be sent with every later call. */
             token: components["schemas"]["FencingToken"];
         };
@@ -1203,6 +1321,72 @@ export interface components {
          * @enum {string}
          */
         DeviceNeed: "any" | "cpu" | "cuda";
+        /** @description Answer of `GET /statistics/difference`: the first group less the second, seed by seed. */
+        Difference: {
+            /** @description The first group. */
+            a: string;
+            /** @description The second group. */
+            b: string;
+            /**
+             * Format: double
+             * @description How sure the intervals are, such as 0.95.
+             */
+            confidence: number;
+            /** @description The pairs, in the order of the seeds; for a step only. */
+            pairs: components["schemas"]["Pair"][];
+            /** @description The series. */
+            series: string;
+            /** @description The differences' mean and spread: one entry for a step, one for each bucket of a range. */
+            spreads: components["schemas"]["Spread"][];
+            /** @description Seeds that only one of the groups has, or has values of. */
+            unpaired: number[];
+        };
+        /** @description Where the values of a parameter come from. */
+        Distribution: {
+            /** @enum {string} */
+            distribution: "choice";
+            /** @description The values. */
+            values: unknown[];
+        } | {
+            /** @enum {string} */
+            distribution: "linear";
+            /**
+             * Format: double
+             * @description Greatest.
+             */
+            max: number;
+            /**
+             * Format: double
+             * @description Least.
+             */
+            min: number;
+        } | {
+            /** @enum {string} */
+            distribution: "log";
+            /**
+             * Format: double
+             * @description Greatest.
+             */
+            max: number;
+            /**
+             * Format: double
+             * @description Least.
+             */
+            min: number;
+        } | {
+            /** @enum {string} */
+            distribution: "int";
+            /**
+             * Format: int64
+             * @description Greatest.
+             */
+            max: number;
+            /**
+             * Format: int64
+             * @description Least.
+             */
+            min: number;
+        };
         /** @description Under which conditions a network is measured: every task at every speed, in all directions at once. */
         EvaluationSpec: {
             /** @description The delay before the movement. */
@@ -1369,6 +1553,11 @@ export interface components {
          * @enum {string}
          */
         FrozenPart: "recurrent" | "input" | "output" | "base_firing";
+        /**
+         * @description Whether the metric is to be small or large.
+         * @enum {string}
+         */
+        Goal: "min" | "max";
         /** @description A network of gated recurrent units: one layer, no noise. */
         GruSpec: {
             /** @description What is sensed of the arm; what is missing acts as 0. */
@@ -1378,6 +1567,23 @@ export interface components {
              * @description Hidden units, 1 to 4096.
              */
             hidden: number;
+        };
+        /** @description What only successive halving has. */
+        Halving: {
+            /**
+             * Format: int64
+             * @description The batch of the first rung; every next one is `reduction` times as late.
+             */
+            first_rung: number;
+            /** @description Whether it is to be small or large. */
+            goal: components["schemas"]["Goal"];
+            /** @description The series that is compared: its newest value before the rung. */
+            metric: string;
+            /**
+             * Format: int32
+             * @description One of so many points goes on from each rung.
+             */
+            reduction: number;
         };
         /** @description Body of `POST /worker/heartbeat`: keeps the leases of all attempts that the worker holds. */
         Heartbeat: {
@@ -1425,6 +1631,56 @@ export interface components {
             /** @description What to do. */
             verdict: components["schemas"]["Verdict"];
         };
+        /** @description Answer of `GET /runs/{id}/lineage`: what a run came from and what came from it, through all generations. */
+        Lineage: {
+            /** @description Which checkpoint went from which to which. */
+            edges: components["schemas"]["LineageEdge"][];
+            /** @description The run that was asked for. */
+            run: components["schemas"]["RunId"];
+            /** @description It and its relatives, oldest first. */
+            runs: components["schemas"]["LineageRun"][];
+            /** @description Whether there are more relatives than one answer can have. */
+            truncated: boolean;
+        };
+        /** @description The bytes that went from one run to another. */
+        LineageCheckpoint: {
+            /** @description The checkpoint; its bytes are at `GET /checkpoints/{id}/content`. */
+            id: components["schemas"]["CheckpointId"];
+            /**
+             * Format: int64
+             * @description The batch that follows: everything before it has been applied.
+             */
+            next_batch: number;
+            /** @description SHA-256 of its content, in hex. */
+            sha256: string;
+        };
+        /** @description A checkpoint of one run from which another starts. */
+        LineageEdge: {
+            checkpoint?: components["schemas"]["LineageCheckpoint"] | null;
+            /** @description The run that made it. */
+            from: components["schemas"]["RunId"];
+            /** @description What it was kept for. */
+            kind: components["schemas"]["CheckpointKind"];
+            /** @description The run that starts from it. */
+            to: components["schemas"]["RunId"];
+        };
+        /** @description A run of a lineage. */
+        LineageRun: {
+            /** @description What it does. */
+            kind: components["schemas"]["ExperimentKind"];
+            /** @description Its name. */
+            name: string;
+            /** @description The run. */
+            run: components["schemas"]["RunId"];
+            /**
+             * Format: int64
+             * @description Its seed.
+             */
+            seed: number;
+            /** @description Where it stands. */
+            state: components["schemas"]["RunState"];
+            study?: components["schemas"]["StudyPlace"] | null;
+        };
         /** @description Weights of the loss terms beside that of the objective, whose weight is 1. */
         LossWeights: {
             /**
@@ -1467,6 +1723,11 @@ export interface components {
         };
         /** @description A measured value. JSON has no NaN and no infinities, so these travel as strings. */
         Measured: number | ("NaN" | "Infinity" | "-Infinity");
+        /**
+         * @description How the points of a sweep are chosen.
+         * @enum {string}
+         */
+        Method: "grid" | "random" | "asha";
         /** @description Answer to [`MetricsBatch`]: everything before `next_sequence` is durable. */
         MetricsAccepted: {
             /**
@@ -1564,6 +1825,35 @@ export interface components {
         } | {
             /** @enum {string} */
             result: "released";
+        } | {
+            /**
+             * Format: int64
+             * @description That batch.
+             */
+            batch: number;
+            /** @enum {string} */
+            result: "reached";
+        };
+        /** @description Two runs with the same seed. */
+        Pair: {
+            /** @description Of the first group. */
+            a: components["schemas"]["RunValue"];
+            /** @description Of the second group. */
+            b: components["schemas"]["RunValue"];
+            /** @description The first value less the second. */
+            difference: components["schemas"]["Measured"];
+            /**
+             * Format: int64
+             * @description The seed of both.
+             */
+            seed: number;
+        };
+        /** @description A field of the spec and its values. */
+        Parameter: {
+            /** @description The field, such as `training.learning_rate`. */
+            field: string;
+            /** @description Its values. */
+            values: components["schemas"]["Distribution"];
         };
         /**
          * @description What presets are listed together.
@@ -1954,6 +2244,8 @@ export interface components {
             progress: components["schemas"]["Progress"];
             /** @description The project that it belongs to. */
             project: string;
+            /** @description Why it was skipped, or cancelled by a sweep. */
+            reason?: string | null;
             /**
              * Format: int64
              * @description Seed of all randomness.
@@ -1966,10 +2258,45 @@ export interface components {
             started_at?: string | null;
             /** @description Where it stands. */
             state: components["schemas"]["RunState"];
+            study?: components["schemas"]["StudyPlace"] | null;
             /** @description The experiment's tags. */
             tags: string[];
             /** @description Name of the worker that holds it. */
             worker?: string | null;
+        };
+        /** @description What one run contributes. */
+        RunValue: {
+            /** @description Its name. */
+            name: string;
+            /** @description The run. */
+            run: components["schemas"]["RunId"];
+            /**
+             * Format: int64
+             * @description Its seed.
+             */
+            seed: number;
+            /** @description Where it stands: the value of one that has not ended may not be its last. */
+            state: components["schemas"]["RunState"];
+            /**
+             * Format: int64
+             * @description The step of the value.
+             */
+            step: number;
+            /** @description The value. */
+            value: components["schemas"]["Measured"];
+        };
+        /** @description A rung that a run has reached. */
+        RungReached: {
+            /**
+             * Format: int64
+             * @description The batch.
+             */
+            batch: number;
+            /**
+             * Format: double
+             * @description The newest value of the metric there; absent where there was none that is a number.
+             */
+            value?: number | null;
         };
         /**
          * @description What a token lets its holder do.
@@ -2020,6 +2347,80 @@ export interface components {
             /** @description The secret. */
             token: string;
         };
+        /** @description What many values come to. Values that are not finite are counted and left out of everything else. */
+        Spread: {
+            /**
+             * Format: int64
+             * @description First step that it stands for; absent where every run's newest value counts, wherever that is.
+             */
+            from?: number | null;
+            /**
+             * Format: double
+             * @description Upper end of it.
+             */
+            high?: number | null;
+            /**
+             * Format: double
+             * @description Lower end of the mean's confidence interval by Student's t distribution; absent for fewer than two values.
+             */
+            low?: number | null;
+            /**
+             * Format: double
+             * @description Greatest value.
+             */
+            max?: number | null;
+            /**
+             * Format: double
+             * @description Mean.
+             */
+            mean?: number | null;
+            /**
+             * Format: double
+             * @description Least value.
+             */
+            min?: number | null;
+            /**
+             * Format: int64
+             * @description How many values there are.
+             */
+            n: number;
+            /**
+             * Format: int64
+             * @description How many more are not finite.
+             */
+            not_finite: number;
+            /**
+             * Format: double
+             * @description Standard deviation of the sample, with n − 1; absent for fewer than two values.
+             */
+            sd?: number | null;
+            /**
+             * Format: int64
+             * @description Last step that it stands for.
+             */
+            to?: number | null;
+        };
+        /** @description Answer of `GET /statistics`. */
+        Statistics: {
+            /**
+             * Format: double
+             * @description How sure the intervals are, such as 0.95.
+             */
+            confidence: number;
+            /** @description The group. */
+            group: string;
+            /**
+             * Format: int64
+             * @description How many runs the group has, with values or without.
+             */
+            runs: number;
+            /** @description The series. */
+            series: string;
+            /** @description One entry for a step, one for each bucket of a range. */
+            spreads: components["schemas"]["Spread"][];
+            /** @description What each run contributes, in the order of the seeds; for a step only. */
+            values: components["schemas"]["RunValue"][];
+        };
         /** @description A value and the step at which it was measured. */
         StepValue: {
             /**
@@ -2029,6 +2430,146 @@ export interface components {
             step: number;
             /** @description The value. */
             value: components["schemas"]["Measured"];
+        };
+        /** @description How many runs of a study, or of one of its experiments, are in each state. */
+        StudyCounts: components["schemas"]["Queue"] & {
+            /**
+             * Format: int64
+             * @description How many of the cancelled ones a sweep ended early.
+             */
+            stopped: number;
+        };
+        /** @description A study with its experiments and their runs: answer of `POST /studies` and `GET /studies/{id}`. */
+        StudyDetail: components["schemas"]["StudySummary"] & {
+            /** @description What was submitted, as JSON: submitting it again makes the same runs. */
+            document: Record<string, never>;
+            /** @description Its experiments, in the order of the document. */
+            experiments: components["schemas"]["StudyExperiment"][];
+            /** @description What it is for. */
+            notes?: string | null;
+        };
+        /** @description An experiment of a study: one run for each seed and each point of its sweep. */
+        StudyExperiment: {
+            /** @description The experiments of the study that it comes after. */
+            after: string[];
+            /** @description What it starts from: an experiment of the study, or a run or checkpoint outside of it. */
+            base?: string | null;
+            /** @description Its runs by their states. */
+            counts: components["schemas"]["StudyCounts"];
+            /** @description Its id within the study. */
+            key: string;
+            /** @description What is done. */
+            kind: components["schemas"]["ExperimentKind"];
+            /** @description The batches at which a sweep by successive halving compares. */
+            rungs?: number[];
+            /** @description Its runs, by point and then in the order of the seeds. */
+            runs: components["schemas"]["StudyRun"][];
+            sweep?: components["schemas"]["SweepSpec"] | null;
+        };
+        /**
+         * Format: uuid
+         * @description Experiments that were submitted together.
+         */
+        StudyId: string;
+        /** @description Answer of `GET /studies`. */
+        StudyList: {
+            /** @description Give it as `cursor` to get what follows; absent at the end. */
+            next_cursor?: string | null;
+            /** @description Newest first. */
+            studies: components["schemas"]["StudySummary"][];
+        };
+        /** @description A run's place in its study. */
+        StudyPlace: {
+            /** @description The study. */
+            id: components["schemas"]["StudyId"];
+            /** @description The id of the experiment within it. */
+            key: string;
+            /** @description Its name. */
+            name: string;
+            /**
+             * Format: int32
+             * @description Which point of the experiment's sweep.
+             */
+            point?: number | null;
+        };
+        /** @description A run within its study. */
+        StudyRun: {
+            /**
+             * Format: int64
+             * @description Batches whose metrics are stored.
+             */
+            batches_done: number;
+            /**
+             * Format: int64
+             * @description Batches that its spec asks for.
+             */
+            batches_total: number;
+            best_validation?: components["schemas"]["StepValue"] | null;
+            /** @description Its name. */
+            name: string;
+            /** @description The fields that the sweep set at that point. */
+            parameters?: Record<string, never>;
+            /**
+             * Format: int32
+             * @description Which point of the sweep it is, from 0.
+             */
+            point?: number | null;
+            /** @description Why it was skipped, or ended early. */
+            reason?: string | null;
+            /** @description The run; `GET /runs/{id}` has everything about it. */
+            run: components["schemas"]["RunId"];
+            /** @description What a sweep by successive halving measured of it, rung by rung. */
+            rungs?: components["schemas"]["RungReached"][];
+            /**
+             * Format: int64
+             * @description Its seed.
+             */
+            seed: number;
+            /** @description Where it stands. */
+            state: components["schemas"]["RunState"];
+        };
+        /**
+         * @description Where a study stands, as its runs tell.
+         * @enum {string}
+         */
+        StudyState: "active" | "succeeded" | "failed" | "cancelled";
+        /** @description A study as lists show it. */
+        StudySummary: {
+            /** @description Its runs by their states. */
+            counts: components["schemas"]["StudyCounts"];
+            /**
+             * Format: date-time
+             * @description When it was submitted.
+             */
+            created_at: string;
+            /** @description The study. */
+            id: components["schemas"]["StudyId"];
+            /** @description Its name. */
+            name: string;
+            /** @description The project that it belongs to. */
+            project: string;
+            /** @description Where it stands. */
+            state: components["schemas"]["StudyState"];
+            /** @description Words to find it by. */
+            tags: string[];
+        };
+        /** @description A sweep with every field filled in. */
+        SweepSpec: {
+            halving?: components["schemas"]["Halving"] | null;
+            /** @description How its points are chosen. */
+            method: components["schemas"]["Method"];
+            /** @description What is varied, in the order of the fields' names. */
+            parameters: components["schemas"]["Parameter"][];
+            /**
+             * Format: int64
+             * @description How many points it has.
+             */
+            points: number;
+            /**
+             * Format: int64
+             * @description Seed of the draws; not that of the trainings.
+             */
+            seed: number;
         };
         /**
          * @description The ten delayed movements, then the twenty pairs of a forward and a backward motif.
@@ -2914,6 +3455,8 @@ export interface operations {
                 q?: string;
                 /** @description Only runs with this tag; may be repeated, and then all are needed. */
                 tag?: string[];
+                /** @description Only runs of this study. */
+                study?: components["schemas"]["StudyId"];
                 /** @description At most so many runs, 50 where not given. */
                 limit?: number;
                 /** @description `next_cursor` of the page before. */
@@ -3305,6 +3848,54 @@ export interface operations {
             };
         };
     };
+    run_lineage: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The run */
+                id: components["schemas"]["RunId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lineage"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     run_metrics: {
         parameters: {
             query?: {
@@ -3649,6 +4240,377 @@ export interface operations {
             };
             /** @description The token lacks the scope, or the page is a stranger's */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    statistics: {
+        parameters: {
+            query: {
+                /** @description The runs: `study:ID`, `study:ID/KEY`, `study:ID/KEY/POINT`, `tag:WORD` or `runs:ID,ID`. */
+                group: string;
+                /** @description The series, such as `validation/total`. */
+                series: string;
+                /**
+                 * @description The newest value at or before this step, of runs that have got there. Without this and without a range it is
+                 *     every run's newest value.
+                 */
+                step?: number;
+                /** @description First step of a range. */
+                from?: number;
+                /** @description Last step of a range. */
+                to?: number;
+                /** @description Makes it a range, in at most so many parts; 500 where only `from` or `to` is given. */
+                points?: number;
+                /** @description How sure the intervals are, 0.95 where not given. */
+                confidence?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Statistics"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    statistics_difference: {
+        parameters: {
+            query: {
+                /** @description The first group, written as in `GET /statistics`. */
+                a: string;
+                /** @description The second group. */
+                b: string;
+                /** @description The series, such as `validation/total`. */
+                series: string;
+                /**
+                 * @description The newest value at or before this step, of runs that have got there. Without this and without a range it is
+                 *     every run's newest value.
+                 */
+                step?: number;
+                /** @description First step of a range. */
+                from?: number;
+                /** @description Last step of a range. */
+                to?: number;
+                /** @description Makes it a range, in at most so many parts; 500 where only `from` or `to` is given. */
+                points?: number;
+                /** @description How sure the intervals are, 0.95 where not given. */
+                confidence?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Difference"];
+                };
+            };
+            /** @description `ambiguous_seed`: a group has several runs with one seed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_studies: {
+        parameters: {
+            query?: {
+                /** @description Only studies of this project. */
+                project?: string;
+                /** @description Only studies with this tag; may be repeated, and then all are needed. */
+                tag?: string[];
+                /** @description At most so many, 50 where not given. */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StudyList"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    submit_study: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": unknown;
+                "application/toml": string;
+            };
+        };
+        responses: {
+            /** @description Its runs are queued, or wait for others of it */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StudyDetail"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `errors` names every field that is wrong, such as `/experiments/3/training/batches` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_study: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The study */
+                id: components["schemas"]["StudyId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StudyDetail"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cancel_study: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The study */
+                id: components["schemas"]["StudyId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StudyDetail"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
