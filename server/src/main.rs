@@ -4,15 +4,17 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use motif_server::config::{Cli, Command};
-use motif_server::{router, serve, telemetry};
+use motif_server::console::CommandError;
+use motif_server::{console, router, serve, telemetry};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     telemetry::start(cli.log_format);
     let result = match cli.command {
-        Command::Serve(config) => serve::serve(config).await,
-        Command::Migrate(database) => serve::migrate(&database).await,
+        Command::Serve(config) => serve::serve(config).await.map_err(CommandError::from),
+        Command::Migrate(database) => serve::migrate(&database).await.map_err(CommandError::from),
+        Command::Token(command) => console::token(command).await,
         Command::Openapi => {
             println!("{}", router::openapi_json());
             Ok(())

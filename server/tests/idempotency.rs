@@ -11,6 +11,7 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use common::{Answer, App};
 use motif_proto::run::{ExperimentAccepted, RunList};
+use motif_server::domain::access::Actor;
 use motif_server::error::Error;
 use motif_server::store::idempotency::{Begun, KeyedRequest};
 use serde_json::json;
@@ -158,7 +159,7 @@ async fn a_try_that_was_taken_for_dead_has_no_effect() {
     };
     let submit = || async {
         let document = json!({ "preset": "demo" });
-        motif_server::submission::submit(store, &document).await
+        motif_server::submission::submit(store, document, &Actor::console()).await
     };
     let late = first.carry_out(submit()).await;
     assert!(

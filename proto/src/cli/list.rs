@@ -6,6 +6,7 @@ use comfy_table::Cell;
 
 use super::CliError;
 use super::output::{Output, age, left, loss, progress, short_id, standing};
+use super::study::StudyRef;
 use crate::client::{Client, RunFilter};
 use crate::run::{RunList, RunState, RunSummary};
 use crate::spec::ExperimentKind;
@@ -34,6 +35,10 @@ pub(super) struct List {
     /// Only runs with this tag; may be repeated, and then all are needed
     #[arg(long)]
     tag: Vec<String>,
+
+    /// Only runs of this study: `latest`, an id, or at least 6 digits of one
+    #[arg(long, value_name = "STUDY")]
+    study: Option<StudyRef>,
 
     /// Only runs with this text in their name, preset or id
     #[arg(long, value_name = "TEXT")]
@@ -158,15 +163,20 @@ impl List {
     }
 
     fn is_filtered(&self) -> bool {
-        self.filter() != RunFilter::default()
+        self.study.is_some() || self.filter() != RunFilter::default()
     }
 
     /// As many pages as the list needs.
     async fn fetch(&self, client: &Client) -> Result<RunList, CliError> {
+        let study = match &self.study {
+            Some(study) => Some(study.resolve(client).await?),
+            None => None,
+        };
         let mut filter = RunFilter {
             sort: self.sort.clone(),
             total: self.total,
             cursor: self.cursor.clone(),
+            study,
             ..self.filter()
         };
         let mut list = RunList {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::http::Content;
 use super::{Client, ClientError};
 use crate::artifact::{Artifact, ArtifactList};
-use crate::id::{ArtifactId, CheckpointId, RunId, WorkerId};
+use crate::id::{ArtifactId, CheckpointId, RunId, StudyId, WorkerId};
 use crate::metrics::RunMetrics;
 use crate::run::{
     Checkpoint, CheckpointList, ExperimentAccepted, Queue, RunChange, RunDetail, RunList, RunState,
@@ -32,6 +32,8 @@ pub struct RunFilter {
     pub tags: Vec<String>,
     /// Only runs with this text in their name, preset or id.
     pub text: Option<String>,
+    /// Only runs of this study.
+    pub study: Option<StudyId>,
     /// Only runs that the worker of this name or id holds or held.
     pub worker: Option<String>,
     /// Only runs that fulfil all of these, such as `best_validation<0.05`.
@@ -58,6 +60,7 @@ impl RunFilter {
         all("project", self.projects.clone());
         all("preset", self.presets.clone());
         all("tag", self.tags.clone());
+        all("study", self.study.iter().map(ToString::to_string).collect());
         all("q", self.text.iter().cloned().collect());
         all("worker", self.worker.iter().cloned().collect());
         all("where", self.conditions.clone());

@@ -1,6 +1,7 @@
 //! How lists of runs are asked for: what they are sorted by, and conditions on numbers and words.
 
 use chrono::{DateTime, Utc};
+use motif_proto::id::StudyId;
 use motif_proto::metrics::{MAX_SERIES_NAME, series};
 use motif_proto::run::RunState;
 use motif_proto::spec::ExperimentKind;
@@ -268,6 +269,10 @@ pub struct RunFilter {
     pub kinds: Vec<ExperimentKind>,
     /// Only those of one of these projects.
     pub projects: Vec<String>,
+    /// Only those of these projects, which are all that the caller sees; none where that is every one.
+    pub visible: Option<Vec<String>>,
+    /// Only those of this study.
+    pub study: Option<StudyId>,
     /// Only those of one of these presets.
     pub presets: Vec<String>,
     /// Only those with all of these tags.
@@ -304,7 +309,11 @@ impl RunFilter {
                 Number::Priority | Number::Attempts | Number::BatchesDone | Number::Duration => false,
             },
         };
-        !(self.kinds.is_empty() && self.presets.is_empty() && self.tags.is_empty() && self.text.is_none())
+        self.study.is_some()
+            || !(self.kinds.is_empty()
+                && self.presets.is_empty()
+                && self.tags.is_empty()
+                && self.text.is_none())
             || self.conditions.iter().any(of_spec)
     }
 }

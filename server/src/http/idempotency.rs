@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 use tracing::Instrument;
 
+use super::access;
 use super::problem::ApiError;
 use crate::error::{Error, chain};
 use crate::store::Store;
@@ -29,12 +30,22 @@ pub async fn answer_once(State(store): State<Store>, request: Request, next: Nex
     if request.method() != Method::POST || !request.headers().contains_key(IDEMPOTENCY_KEY) {
         return next.run(request).await;
     }
-    match keyed(request).await {
+    let principal = match access::known(request.extensions()) {
+        Some(principal) if !answers_with_a_secret(request.uri().path()) => principal.key(),
+        // Whoever is not known is refused further in, and a secret is not kept to be told again.
+        _ => return next.run(request).await,
+    };
+    match keyed(request, principal).await {
         Ok((keyed, request)) => answer(store, keyed, request, next)
             .await
             .unwrap_or_else(IntoResponse::into_response),
         Err(refusal) => refusal.into_response(),
     }
+}
+
+/// Whether a POST to this address is answered with a secret, which is shown once.
+fn answers_with_a_secret(path: &str) -> bool {
+    matches!(path, "/api/v1/tokens" | "/api/v1/session" | "/api/v1/webhooks")
 }
 
 async fn answer(
@@ -109,7 +120,7 @@ fn replay(answer: StoredAnswer) -> Response {
 }
 
 /// The request's key and hash, and the request with its body read.
-async fn keyed(request: Request) -> Result<(KeyedRequest, Request), ApiError> {
+async fn keyed(request: Request, principal: String) -> Result<(KeyedRequest, Request), ApiError> {
     let key = key_of(request.headers())?;
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, MAX_BODY)
@@ -126,7 +137,7 @@ async fn keyed(request: Request) -> Result<(KeyedRequest, Request), ApiError> {
         hash.update(part);
     }
     let keyed = KeyedRequest {
-        principal: super::principal::name(&parts.extensions),
+        principal,
         key,
         sha256: hash.finalize().into(),
     };

@@ -1,6 +1,8 @@
 //! Handlers: they parse and answer, one file per resource.
 
+pub mod access;
 pub mod artifacts;
+pub mod audit;
 pub mod checkpoints;
 pub mod content;
 pub mod dashboard;
@@ -16,12 +18,18 @@ pub mod idempotency;
 pub mod metrics;
 pub mod page;
 pub mod presets;
-mod principal;
 pub mod problem;
 pub mod problems;
+pub mod projects;
 pub mod rate;
 pub mod run_list;
 pub mod runs;
+pub mod session;
+pub mod statistics;
+pub mod studies;
+pub mod tokens;
 mod upload;
+pub mod visible;
+pub mod webhooks;
 pub mod worker;
 pub mod workers;

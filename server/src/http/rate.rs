@@ -13,8 +13,9 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::principal;
+use super::access;
 use super::problem::ApiError;
+use crate::domain::access::Principal;
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -147,7 +148,7 @@ fn is_counted(path: &str) -> bool {
 }
 
 fn sender(request: &Request) -> String {
-    let principal = principal::name(request.extensions());
+    let principal = access::known(request.extensions()).map_or_else(|| "anybody".to_owned(), Principal::key);
     match request.extensions().get::<ConnectInfo<SocketAddr>>() {
         Some(ConnectInfo(address)) => format!("{principal} {}", address.ip()),
         None => principal,

@@ -5,6 +5,7 @@
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
+use motif_proto::id::StudyId;
 use motif_proto::problem::Problem;
 use motif_proto::run::{RunList, RunState};
 use motif_proto::spec::ExperimentKind;
@@ -14,6 +15,7 @@ use utoipa::IntoParams;
 use super::extract::Query;
 use super::page::{self, text_without_nul};
 use super::problem::ApiError;
+use crate::domain::access::Principal;
 use crate::domain::listing::{Condition, MAX_CONDITIONS, RunFilter, Sort};
 use crate::store::Store;
 use crate::store::run_list::RunQuery;
@@ -34,6 +36,8 @@ pub struct ListQuery {
     /// Only runs of this project; may be repeated.
     #[serde(default)]
     project: Vec<String>,
+    /// Only runs of this study.
+    study: Option<StudyId>,
     /// Only runs of this preset; may be repeated.
     #[serde(default)]
     preset: Vec<String>,
@@ -76,7 +80,7 @@ pub struct ListQuery {
 }
 
 impl ListQuery {
-    fn into_query(self) -> Result<RunQuery, ApiError> {
+    fn into_query(self, principal: &Principal) -> Result<RunQuery, ApiError> {
         if self.r#where.len() > MAX_CONDITIONS {
             let detail = format!("`where` may be repeated {MAX_CONDITIONS} times");
             return Err(ApiError::invalid_query(detail));
@@ -93,6 +97,8 @@ impl ListQuery {
                 states: self.state,
                 kinds: self.kind,
                 projects: self.project,
+                visible: principal.projects.filter().map(<[String]>::to_vec),
+                study: self.study,
                 presets: self.preset,
                 tags: self.tag,
                 text: self.q.filter(|text| !text.is_empty()),
@@ -124,7 +130,8 @@ impl ListQuery {
 )]
 pub async fn list(
     State(store): State<Store>,
+    principal: Principal,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<RunList>, ApiError> {
-    Ok(Json(store.list_runs(&query.into_query()?).await?))
+    Ok(Json(store.list_runs(&query.into_query(&principal)?).await?))
 }

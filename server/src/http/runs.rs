@@ -8,6 +8,7 @@ use motif_proto::run::{RunChange, RunDetail, RunSummary};
 
 use super::extract::{Id, Json as JsonBody};
 use super::problem::ApiError;
+use crate::domain::access::Actor;
 use crate::domain::steering::Wish;
 use crate::store::Store;
 
@@ -66,8 +67,12 @@ pub async fn change(
         (status = CONFLICT, body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub async fn cancel(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Json<RunSummary>, ApiError> {
-    Ok(Json(store.steer_run(run, Wish::Cancel).await?))
+pub async fn cancel(
+    State(store): State<Store>,
+    actor: Actor,
+    Id(run): Id<RunId>,
+) -> Result<Json<RunSummary>, ApiError> {
+    Ok(Json(store.steer_run(run, Wish::Cancel, &actor).await?))
 }
 
 /// Hold a run back.
@@ -84,8 +89,12 @@ pub async fn cancel(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Js
         (status = CONFLICT, body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub async fn pause(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Json<RunSummary>, ApiError> {
-    Ok(Json(store.steer_run(run, Wish::Pause).await?))
+pub async fn pause(
+    State(store): State<Store>,
+    actor: Actor,
+    Id(run): Id<RunId>,
+) -> Result<Json<RunSummary>, ApiError> {
+    Ok(Json(store.steer_run(run, Wish::Pause, &actor).await?))
 }
 
 /// Let a paused run go on, exactly where it stood.
@@ -102,8 +111,12 @@ pub async fn pause(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Jso
         (status = CONFLICT, body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub async fn resume(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Json<RunSummary>, ApiError> {
-    Ok(Json(store.steer_run(run, Wish::Resume).await?))
+pub async fn resume(
+    State(store): State<Store>,
+    actor: Actor,
+    Id(run): Id<RunId>,
+) -> Result<Json<RunSummary>, ApiError> {
+    Ok(Json(store.steer_run(run, Wish::Resume, &actor).await?))
 }
 
 /// Let a run that failed, was cancelled or was skipped come back.
@@ -120,6 +133,10 @@ pub async fn resume(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Js
         (status = CONFLICT, body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub async fn retry(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Json<RunSummary>, ApiError> {
-    Ok(Json(store.steer_run(run, Wish::Retry).await?))
+pub async fn retry(
+    State(store): State<Store>,
+    actor: Actor,
+    Id(run): Id<RunId>,
+) -> Result<Json<RunSummary>, ApiError> {
+    Ok(Json(store.steer_run(run, Wish::Retry, &actor).await?))
 }

@@ -414,6 +414,14 @@ fn push_filter(sql: &mut Sql, filter: &RunFilter) {
         filter.kinds.iter().map(|kind| kind.as_str().to_owned()).collect(),
     );
     any(sql, "r.project", filter.projects.clone());
+    if let Some(visible) = &filter.visible {
+        sql.push(" and r.project = any(")
+            .push_bind(visible.clone())
+            .push(")");
+    }
+    if let Some(study) = filter.study {
+        sql.push(" and e.study_id = ").push_bind(study.0);
+    }
     any(sql, "e.preset", filter.presets.clone());
     if !filter.tags.is_empty() {
         sql.push(" and e.tags @> ").push_bind(filter.tags.clone());

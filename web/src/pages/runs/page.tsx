@@ -7,6 +7,7 @@ import { formatCount } from "../../format";
 import { Icon } from "../../parts/icon";
 import { ErrorNotice, LiveMark } from "../../parts/notice";
 import { usePolled } from "../../poll";
+import { useMaySubmit } from "../../session";
 import { NEWEST_FIRST, type RunFilter, sortedBy, sortOf, wordOf } from "./list";
 import { NewRunDialog } from "./new-run";
 import { RunTable } from "./table";
@@ -36,6 +37,7 @@ export function RunsPage() {
   const sort = sortOf(query["sort"]);
   const runs = useRuns({ state, text, tag, sort });
   const queue = usePolled(api.queue, POLL_MS);
+  const maySubmit = useMaySubmit();
   const [submitting, setSubmitting] = useState(false);
 
   useEffect(() => {
@@ -59,15 +61,17 @@ export function RunsPage() {
       <div class="page-head">
         <h1>Runs</h1>
         <LiveMark state={runs.stream} />
-        <button
-          type="button"
-          class="button button-primary"
-          onClick={() => {
-            setSubmitting(true);
-          }}
-        >
-          <Icon name="plus" /> New run
-        </button>
+        {maySubmit && (
+          <button
+            type="button"
+            class="button button-primary"
+            onClick={() => {
+              setSubmitting(true);
+            }}
+          >
+            <Icon name="plus" /> New run
+          </button>
+        )}
       </div>
       <WorkersStrip />
       <div class="filters">
