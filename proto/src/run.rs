@@ -402,3 +402,20 @@ pub struct Queue {
     /// Never began, because what they waited for did not succeed.
     pub skipped: u64,
 }
+
+impl Queue {
+    /// How many runs are in a state.
+    #[must_use]
+    pub const fn count(&self, state: RunState) -> u64 {
+        match state {
+            RunState::Waiting => self.waiting,
+            RunState::Queued => self.queued,
+            RunState::Running => self.running,
+            RunState::Paused => self.paused,
+            RunState::Succeeded => self.succeeded,
+            RunState::Failed => self.failed,
+            RunState::Cancelled => self.cancelled,
+            RunState::Skipped => self.skipped,
+        }
+    }
+}

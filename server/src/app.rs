@@ -6,6 +6,7 @@ use axum::extract::FromRef;
 use tokio_util::sync::CancellationToken;
 
 use crate::artifacts::Artifacts;
+use crate::monitoring::Monitoring;
 use crate::signals::Signals;
 use crate::store::Store;
 
@@ -20,6 +21,8 @@ pub struct AppState {
     pub signals: Signals,
     /// What a lease is.
     pub leases: Leases,
+    /// What this process measures.
+    pub monitoring: Monitoring,
     /// Ends what would wait for long.
     pub stopping: Stopping,
 }

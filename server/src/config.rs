@@ -65,6 +65,10 @@ pub struct Serve {
     #[arg(long, env = "MOTIF_LEASE_SECONDS", default_value_t = 30,
           value_parser = clap::value_parser!(u32).range(2..=3600))]
     pub lease_seconds: u32,
+    /// How many days log lines of runs are kept.
+    #[arg(long, env = "MOTIF_LOG_RETENTION_DAYS", default_value_t = 90,
+          value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub log_retention_days: u32,
     /// Let everybody who reaches the address submit, cancel and read: needed for one that is not this machine's
     /// own, as nobody is asked for a token.
     #[arg(long, env = "MOTIF_ALLOW_ANONYMOUS")]
@@ -76,6 +80,12 @@ impl Serve {
     #[must_use]
     pub fn lease(&self) -> Duration {
         Duration::from_secs(self.lease_seconds.into())
+    }
+
+    /// How long log lines are kept.
+    #[must_use]
+    pub fn log_age(&self) -> Duration {
+        Duration::from_secs(u64::from(self.log_retention_days) * 24 * 3600)
     }
 
     /// Where checkpoints lie.

@@ -6,6 +6,7 @@
 //! - [`store`]: all SQL; [`artifacts`]: the bytes of checkpoints
 //! - [`signals`]: wakes whoever waits; [`tasks`]: what happens by itself
 //! - [`postgres`]: the private database; [`serve`]: start and shutdown; [`telemetry`]: logs
+//! - [`monitoring`]: what Prometheus can read
 //! - [`error`]: what can go wrong
 //!
 //! Handlers hold no SQL, store functions no policy. Decisions that a newcomer would question are in
@@ -17,6 +18,7 @@ pub mod config;
 pub mod domain;
 pub mod error;
 pub mod http;
+pub mod monitoring;
 pub mod postgres;
 pub mod router;
 pub mod serve;

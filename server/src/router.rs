@@ -4,7 +4,7 @@ use std::any::Any;
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing};
@@ -21,9 +21,10 @@ use utoipa_axum::routes;
 use crate::app::AppState;
 use crate::http::problem::{ApiError, render_problems};
 use crate::http::{
-    artifacts, checkpoints, dashboard, events, experiments, guard, health, metrics, presets, runs, worker,
-    workers,
+    artifacts, checkpoints, dashboard, events, experiments, guard, health, logs, metrics, presets, runs,
+    worker, workers,
 };
+use crate::monitoring;
 
 /// Where the API stands.
 const PREFIX: &str = "/api/v1";
@@ -31,6 +32,8 @@ const PREFIX: &str = "/api/v1";
 const SPEC_LIMIT: usize = 256 * 1024;
 /// Most bytes of a batch of metrics.
 const METRICS_LIMIT: usize = 8 * 1024 * 1024;
+/// Most bytes of a batch of log lines.
+const LOGS_LIMIT: usize = 2 * 1024 * 1024;
 /// How long a request may take that does not wait or stream.
 const REQUEST_LIMIT: Duration = Duration::from_secs(20);
 
@@ -88,6 +91,7 @@ pub fn router(state: AppState, reach: Reach) -> Router {
         ))
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(TraceLayer::new_for_http().make_span_with(request_span))
+        .layer(middleware::from_fn(monitoring::http::measure))
         .layer(middleware::from_fn(guard::forget_strange_request_ids))
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
 }
@@ -109,6 +113,7 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(runs::list))
         .routes(routes!(runs::show))
         .routes(routes!(runs::cancel))
+        .routes(routes!(logs::of_run))
         .routes(routes!(metrics::curves))
         .routes(routes!(metrics::curves_of_runs))
         .routes(routes!(checkpoints::list))
@@ -128,6 +133,11 @@ fn api() -> OpenApiRouter<AppState> {
                 .routes(routes!(worker::metrics))
                 .layer(DefaultBodyLimit::max(METRICS_LIMIT)),
         )
+        .merge(
+            OpenApiRouter::new()
+                .routes(routes!(worker::logs))
+                .layer(DefaultBodyLimit::max(LOGS_LIMIT)),
+        )
         .layer(middleware::from_fn(limit_time));
     let patient = OpenApiRouter::new()
         .routes(routes!(checkpoints::content))
@@ -140,6 +150,7 @@ fn api() -> OpenApiRouter<AppState> {
     let outside = OpenApiRouter::new()
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
+        .routes(routes!(crate::http::monitoring::prometheus))
         .layer(middleware::from_fn(limit_time));
     OpenApiRouter::with_openapi(Document::openapi())
         .nest(PREFIX, quick.merge(patient))
@@ -180,5 +191,44 @@ fn request_span(request: &axum::http::Request<axum::body::Body>) -> tracing::Spa
         .get("x-request-id")
         .and_then(|id| id.to_str().ok())
         .unwrap_or("");
-    tracing::info_span!("request", request.id = id, method = %request.method(), path = request.uri().path())
+    let span = tracing::info_span!(
+        "request",
+        request.id = id,
+        method = %request.method(),
+        path = request.uri().path(),
+        trace.id = tracing::field::Empty,
+    );
+    if let Some(trace) = trace_of(request.headers()) {
+        span.record("trace.id", trace);
+    }
+    span
+}
+
+/// The trace that a request belongs to, by W3C's trace context; strange ones are passed over.
+fn trace_of(headers: &HeaderMap) -> Option<&str> {
+    let mut parts = headers.get("traceparent")?.to_str().ok()?.split('-');
+    let (_version, trace) = (parts.next()?, parts.next()?);
+    let sound = trace.len() == 32
+        && trace
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    sound.then_some(trace)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_belongs_to_the_trace_that_it_names_if_that_is_one() {
+        let trace = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("traceparent", HeaderValue::from_static(value));
+            trace_of(&headers).map(ToOwned::to_owned)
+        };
+        let known = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert_eq!(trace(known).as_deref(), Some("0af7651916cd43dd8448eb211c80319c"));
+        assert_eq!(trace("00-nonsense-b7ad6b7169203331-01"), None);
+        assert_eq!(trace(""), None);
+    }
 }

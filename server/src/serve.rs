@@ -18,6 +18,7 @@ use crate::app::{AppState, Leases, Stopping};
 use crate::artifacts::{Artifacts, OpenError};
 use crate::config::{Database, Serve};
 use crate::error::chain;
+use crate::monitoring::Monitoring;
 use crate::postgres::{Postgres, PostgresError};
 use crate::router::{self, Reach};
 use crate::signals::Signals;
@@ -135,6 +136,11 @@ pub async fn serve(config: Serve) -> Result<(), StartError> {
     let state = state(connected.pool.clone(), artifacts, config.lease());
     let stop = state.stopping.0.clone();
     let mut background = start_tasks(&state, &connected.pool);
+    background.spawn(tasks::log_retention::run(
+        state.store.clone(),
+        config.log_age(),
+        stop.clone(),
+    ));
     let reach = if loopback {
         Reach::ThisMachine
     } else {
@@ -183,6 +189,7 @@ pub fn state(pool: PgPool, artifacts: Artifacts, lease: Duration) -> AppState {
         artifacts,
         signals,
         leases: Leases { length: lease },
+        monitoring: Monitoring::default(),
         stopping: Stopping::default(),
     }
 }

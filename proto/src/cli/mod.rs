@@ -11,6 +11,7 @@ mod cancel;
 mod config;
 mod download;
 mod list;
+mod logs;
 mod metrics;
 mod output;
 mod presets;
@@ -40,7 +41,8 @@ use output::Output;
 #[derive(Debug, Parser)]
 #[command(name = "motif", version, max_term_width = 100)]
 struct Arguments {
-    /// Address of the coordinator [default: http://127.0.0.1:8080]
+    /// Address of the coordinator, or of several over one database with commas between
+    /// [default: http://127.0.0.1:8080]
     #[arg(
         long,
         global = true,
@@ -76,6 +78,8 @@ enum Command {
     Watch(watch::Watch),
     /// Print a run's curves
     Metrics(metrics::Metrics),
+    /// Print what a run's workers logged
+    Logs(logs::Logs),
     /// End a run that waits or is being worked on
     Cancel(cancel::Cancel),
     /// Download a run's network
@@ -138,6 +142,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode, CliError> {
     let client = Client::new(&settings.server, settings.token)?;
     let out = Output::new(arguments.json);
     match arguments.command {
+        Command::Logs(command) => return command.run(&client, &out).await,
         Command::Submit(command) => return command.run(&client, &out).await,
         Command::Watch(command) => return command.run(&client, &out).await,
         Command::Simulate(command) => return command.run(&client, &out).await,

@@ -12,6 +12,7 @@ mod error;
 mod events;
 mod http;
 mod runs;
+mod servers;
 #[cfg(test)]
 pub(crate) mod stub;
 #[cfg(test)]
@@ -21,4 +22,4 @@ mod worker;
 pub use error::ClientError;
 pub use events::{EventStream, StreamItem};
 pub use http::{Client, Content};
-pub use runs::{MetricsQuery, RunFilter};
+pub use runs::{LogsQuery, MetricsQuery, RunFilter};

@@ -4,6 +4,7 @@ pub mod chunk;
 pub mod curve;
 pub mod journal;
 pub mod lease;
+pub mod log;
 pub mod metrics;
 pub mod pack;
 pub mod retry;

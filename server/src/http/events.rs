@@ -12,6 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::Stream;
 use motif_proto::event::{Event, Reset};
 use motif_proto::id::RunId;
+use motif_proto::monitoring::coordinator::EVENT_STREAMS;
 use motif_proto::problem::Problem;
 use serde::Serialize;
 use tokio::sync::broadcast::Receiver;
@@ -24,6 +25,7 @@ use super::extract::Id;
 use super::problem::ApiError;
 use crate::app::AppState;
 use crate::error::{Error, chain};
+use crate::monitoring::http::Counted;
 use crate::signals::Signal;
 use crate::store::Store;
 use crate::store::events::Resume;
@@ -49,7 +51,7 @@ const MAX_CHANGED: u32 = 1000;
 
 /// Follow one run.
 ///
-/// The stream begins with the current state (`run`); then come `metrics`, `rewind`, `checkpoint` and `run` as they
+/// The stream begins with the current state (`run`); then come `metrics`, `rewind`, `checkpoint`, `artifact`, `log` and `run` as they
 /// happen. A client that comes back with `Last-Event-ID` gets what it missed, or `reset` if that is gone.
 #[utoipa::path(
     get, path = "/runs/{id}/events", tag = "runs", operation_id = "run_events",
@@ -70,7 +72,7 @@ pub async fn of_run(
     // Before the first look, so that nothing in between is missed.
     let news = state.signals.subscribe();
     let current = state.store.run_summary(run).await?;
-    Ok(stream(state.stopping.0, move |sink| async move {
+    Ok(stream(&["run"], state.stopping.0, move |sink| async move {
         let seen = last_event_id(&headers).map(|id| id.parse().unwrap_or(-1));
         RunStream {
             store: state.store,
@@ -97,7 +99,7 @@ pub async fn of_all(
     headers: HeaderMap,
 ) -> Sse<impl Stream<Item = Result<Message, Infallible>>> {
     let news = state.signals.subscribe();
-    stream(state.stopping.0, move |sink| async move {
+    stream(&["all"], state.stopping.0, move |sink| async move {
         let since =
             last_event_id(&headers).map(|id| id.parse().ok().and_then(DateTime::from_timestamp_micros));
         AllStream {
@@ -135,6 +137,7 @@ fn last_event_id(headers: &HeaderMap) -> Option<&str> {
 
 /// Runs `follow` until it ends, the client goes or the coordinator stops, and hands its messages on.
 fn stream<F>(
+    kind: &'static [&'static str],
     stop: CancellationToken,
     follow: impl FnOnce(Sink) -> F,
 ) -> Sse<impl Stream<Item = Result<Message, Infallible>>>
@@ -145,6 +148,7 @@ where
     let gone = sender.clone();
     let follow = follow(Sink(sender));
     tokio::spawn(async move {
+        let _open = Counted::up(EVENT_STREAMS, kind);
         tokio::select! {
             () = stop.cancelled() => {}
             () = gone.closed() => {}
@@ -173,6 +177,7 @@ impl Sink {
             Event::Rewind(data) => json(message, data),
             Event::Checkpoint(data) => json(message, data),
             Event::Artifact(data) => json(message, data),
+            Event::Log(data) => json(message, data),
             Event::Reset(data) => json(message, data),
         }?;
         let sent = timeout(MAX_STANDSTILL, self.0.send(message)).await;

@@ -149,6 +149,11 @@ impl From<Error> for ApiError {
                 "invalid_metrics",
                 "Invalid metrics",
             ),
+            Error::InvalidLogs(_) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid_logs",
+                "Invalid log lines",
+            ),
             Error::ChecksumMismatch { .. } => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "checksum_mismatch",

@@ -1,4 +1,4 @@
-//! The worker's side: register, claim, heartbeat, metrics, checkpoints, artifacts, finish.
+//! The worker's side: register, claim, heartbeat, metrics, logs, checkpoints, artifacts, finish.
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use motif_proto::artifact::{Artifact, MAX_ARTIFACT_NAME, is_artifact_name};
+use motif_proto::log::{LogBatch, LogsAccepted};
 use motif_proto::metrics::{MetricsAccepted, MetricsBatch};
 use motif_proto::problem::Problem;
 use motif_proto::run::Checkpoint;
@@ -25,6 +26,7 @@ use super::upload::Announced;
 use crate::app::{AppState, Leases};
 use crate::artifacts::Artifacts;
 use crate::config::heartbeat_seconds;
+use crate::monitoring::outcomes;
 use crate::signals::Signal;
 use crate::store::Store;
 
@@ -86,7 +88,7 @@ pub async fn claim(
     // Before the first look, so that nothing that is queued in between is missed.
     let mut news = state.signals.subscribe();
     loop {
-        if let Some(claim) = state.store.claim_run(&request, state.leases.length).await? {
+        if let Some(claim) = outcomes::claim(state.store.claim_run(&request, state.leases.length)).await? {
             return Ok(Answer(claim).into_response());
         }
         if Instant::now() >= deadline {
@@ -145,9 +147,35 @@ pub async fn heartbeat(
 pub async fn metrics(
     State(store): State<Store>,
     State(leases): State<Leases>,
+    headers: HeaderMap,
     Packed(batch): Packed<MetricsBatch>,
 ) -> Result<Answer<MetricsAccepted>, ApiError> {
-    Ok(Answer(store.append_metrics(&batch, leases.length).await?))
+    let stored = store.append_metrics(&batch, leases.length);
+    Ok(Answer(outcomes::ingest(&batch, &headers, stored).await?))
+}
+
+/// Append lines to the log of the attempt.
+///
+/// Safe to repeat. An attempt that ended itself may still send what it has left; a stale token is refused and changes
+/// nothing. Secrets are hidden, long lines shortened.
+#[utoipa::path(
+    post, path = "/worker/logs", tag = "worker", request_body = LogBatch,
+    responses(
+        (status = OK, body = LogsAccepted),
+        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json"),
+        (status = CONFLICT, body = Problem, content_type = "application/problem+json",
+         description = "`stale_lease`"),
+        (status = PAYLOAD_TOO_LARGE, body = Problem, content_type = "application/problem+json"),
+        (status = UNPROCESSABLE_ENTITY, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn logs(
+    State(store): State<Store>,
+    Json(batch): Json<LogBatch>,
+) -> Result<Answer<LogsAccepted>, ApiError> {
+    let accepted = store.append_logs(&batch).await?;
+    outcomes::logged(&batch);
+    Ok(Answer(accepted))
 }
 
 /// Upload a checkpoint.

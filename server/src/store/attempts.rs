@@ -12,6 +12,7 @@ use super::{Result, Store, events, signed, unsigned, word, workers};
 use crate::domain::lease::{Holding, Standing};
 use crate::domain::retry::{self, Next};
 use crate::error::Error;
+use crate::monitoring::outcomes;
 use crate::signals::Signal;
 
 /// Longest message of a failure that is kept, in characters.
@@ -80,6 +81,20 @@ pub(super) async fn lock_live(connection: &mut PgConnection, lease: HeldLease) -
         }
     }
     Ok(locked)
+}
+
+/// Locks the run of an attempt that holds it or ended it itself: what it has left to say is welcome even then.
+///
+/// # Errors
+/// [`Error::UnknownAttempt`], [`Error::StaleLease`].
+pub(super) async fn lock_to_tell(connection: &mut PgConnection, lease: HeldLease) -> Result<RunId> {
+    let locked = lock(connection, lease).await?;
+    match locked.holding {
+        Holding::Over(_) => Ok(locked.run),
+        Holding::Live | Holding::Revivable | Holding::Cancelled | Holding::Stale => {
+            Ok(lock_live(connection, lease).await?.run)
+        }
+    }
 }
 
 async fn revive(connection: &mut PgConnection, run: RunId, attempt: AttemptId) -> Result<()> {
@@ -182,6 +197,7 @@ impl Store {
         if requeued {
             self.tell(Signal::Queue);
         }
+        outcomes::attempt_ended(&finish.outcome);
         tracing::info!(run.id = %locked.run, outcome = ?finish.outcome, requeued, "attempt ended");
         Ok(())
     }

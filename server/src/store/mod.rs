@@ -3,9 +3,9 @@
 //! - [`experiments`], [`runs`]: what was asked for and how it stands
 //! - [`queue`]: the claim; [`attempts`]: leases, heartbeats and ends
 //! - [`journal`], [`settle`] and `rewind`: curves as they are written; [`series`]: as they are read
-//! - [`events`]: what streams tell
+//! - [`events`]: what streams tell; [`logs`]: what attempts wrote
 //! - [`checkpoints`], [`artifacts`], and `blobs`: what the artifact store holds; [`bases`]: what starts from it
-//! - [`workers`]: who works
+//! - [`workers`]: who works; [`census`]: how many do, for monitoring
 //!
 //! Whoever changes a run locks its row first, then reads the attempt: so every change of a run has its place in
 //! one order, and a lease that was judged valid stays valid until the commit.
@@ -14,10 +14,12 @@ pub mod artifacts;
 pub mod attempts;
 pub mod bases;
 mod blobs;
+pub mod census;
 pub mod checkpoints;
 pub mod events;
 pub mod experiments;
 pub mod journal;
+pub mod logs;
 pub mod queue;
 mod rewind;
 pub mod runs;

@@ -8,7 +8,7 @@
 )]
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -88,7 +88,7 @@ pub struct App {
     pub router: Router,
     pub state: AppState,
     pub pool: PgPool,
-    _artifacts: tempfile::TempDir,
+    artifacts: Arc<tempfile::TempDir>,
     _tasks: tokio::task::JoinSet<()>,
 }
 
@@ -106,7 +106,17 @@ impl App {
     /// A coordinator on a database that may hold something already.
     pub async fn on(pool: PgPool, lease: Duration) -> Self {
         MIGRATOR.run(&pool).await.unwrap();
-        let artifacts = tempfile::tempdir().unwrap();
+        Self::with(pool, lease, Arc::new(tempfile::tempdir().unwrap()))
+    }
+
+    /// One more coordinator on the same database and artifacts, with connections of its own.
+    pub async fn beside(&self) -> Self {
+        let options = self.pool.connect_options().as_ref().clone();
+        let pool = serve::pool(options).await.unwrap();
+        Self::with(pool, self.state.leases.length, self.artifacts.clone())
+    }
+
+    fn with(pool: PgPool, lease: Duration, artifacts: Arc<tempfile::TempDir>) -> Self {
         let store = Artifacts::open(artifacts.path().to_str().unwrap()).unwrap();
         let state = serve::state(pool.clone(), store, lease);
         let tasks = serve::start_tasks(&state, &pool);
@@ -115,7 +125,7 @@ impl App {
             router,
             state,
             pool,
-            _artifacts: artifacts,
+            artifacts,
             _tasks: tasks,
         }
     }

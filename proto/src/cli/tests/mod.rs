@@ -1,3 +1,4 @@
 mod documents;
+mod logs;
 mod pages;
 mod pulling;
