@@ -65,6 +65,15 @@ impl Leases {
         }
     }
 
+    /// Bytes that wait on disk for the coordinator, over all attempts.
+    #[must_use]
+    pub fn spooled_bytes(&self) -> u64 {
+        let held = self.lock();
+        held.values()
+            .map(|(_, handle)| handle.outbox.spooled_bytes())
+            .sum()
+    }
+
     fn all(&self) -> Vec<HeldLease> {
         self.lock().values().map(|(lease, _)| *lease).collect()
     }

@@ -10,6 +10,7 @@
 //!   them;
 //! - [`daemon`]: runs for a coordinator; [`claim`] gets them, [`lease`] keeps them, [`attempt`] carries them out;
 //! - [`report`], [`outbox`], [`sender`], [`spool`]: what was measured, in order, on disk until it was told;
+//! - [`logs`], [`monitoring`]: what is logged and measured meanwhile;
 //! - [`machine`], [`backoff`]: facts about the machine, and patience;
 //! - [`commands`]: the program's commands, as people call them.
 
@@ -23,7 +24,9 @@ pub mod driver;
 pub mod engine;
 pub mod lease;
 pub mod local;
+pub mod logs;
 pub mod machine;
+pub mod monitoring;
 pub mod origin;
 pub mod outbox;
 pub mod pth;

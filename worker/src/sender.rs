@@ -7,6 +7,7 @@ use motif_proto::metrics::MetricsBatch;
 use motif_proto::run::{Failure, FailureClass};
 
 use crate::backoff::Backoff;
+use crate::monitoring;
 use crate::outbox::{Content, Letter, Outbox};
 
 /// How the sending ended.
@@ -57,9 +58,13 @@ pub async fn deliver(client: &Client, outbox: &Outbox, lease_lost: &(dyn Fn() + 
                 outbox.close();
                 return Delivered::Nothing;
             }
+            // Log lines are for people; nothing fails because somebody does not take them.
+            Err(error) if matches!(letter.content, Content::Logs(_)) && !is_mended_by_waiting(&error) => {
+                tracing::debug!(%error, "the coordinator does not take log lines");
+                outbox.sent(&letter);
+            }
             Err(error) => {
-                let mended_by_waiting = error.is_transient() || is_about_the_token(&error);
-                if !mended_by_waiting {
+                if !is_mended_by_waiting(&error) {
                     refusals += 1;
                 }
                 if refusals == REFUSALS {
@@ -73,6 +78,7 @@ pub async fn deliver(client: &Client, outbox: &Outbox, lease_lost: &(dyn Fn() + 
                     outbox.fail(refused(&error));
                     continue;
                 }
+                monitoring::send_failed();
                 let wait = backoff.after_failure();
                 tracing::warn!(%error, retry_in = ?wait, "cannot send; training goes on");
                 tokio::time::sleep(wait).await;
@@ -81,15 +87,16 @@ pub async fn deliver(client: &Client, outbox: &Outbox, lease_lost: &(dyn Fn() + 
     }
 }
 
-/// A token that was revoked by mistake can be given back.
-fn is_about_the_token(error: &ClientError) -> bool {
-    matches!(
-        error,
-        ClientError::Problem {
-            status: 401 | 403,
-            ..
-        }
-    )
+/// The coordinator may come back, and a token that was revoked by mistake can be given back.
+fn is_mended_by_waiting(error: &ClientError) -> bool {
+    error.is_transient()
+        || matches!(
+            error,
+            ClientError::Problem {
+                status: 401 | 403,
+                ..
+            }
+        )
 }
 
 fn refused(error: &ClientError) -> Failure {
@@ -124,6 +131,7 @@ async fn send(client: &Client, letter: &Letter) -> Result<(), ClientError> {
         }
         Content::Checkpoint { upload, file } => client.upload_checkpoint(upload, file).await,
         Content::Artifact { upload, file } => client.upload_artifact(upload, file).await,
+        Content::Logs(batch) => client.send_logs(batch).await.map(drop),
         Content::Finish(finish) => client.finish(finish).await,
     }
 }
