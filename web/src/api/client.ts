@@ -7,11 +7,13 @@ import type {
   CheckpointList,
   ExperimentAccepted,
   FieldProblem,
+  LogLevel,
   PresetList,
   Problem,
   Queue,
   RunDetail,
   RunList,
+  RunLogs,
   RunMetrics,
   RunState,
   RunSummary,
@@ -55,6 +57,17 @@ export interface CurveQuery {
   range: { from: number; to: number } | null;
 }
 
+export interface LogQuery {
+  /** This level and above. */
+  level: LogLevel;
+  /** In the lines, in whatever case; empty for all. */
+  search: string;
+  /** Behind this place, or before that one; `end` is the place behind all. */
+  after?: string;
+  before?: string;
+  limit: number;
+}
+
 export const api = {
   runs: (query: RunQuery, signal?: AbortSignal) =>
     read<RunList>(
@@ -68,6 +81,17 @@ export const api = {
         points: query.points,
         from: query.range?.from,
         to: query.range?.to,
+      })}`,
+      signal,
+    ),
+  logs: (id: string, query: LogQuery, signal?: AbortSignal) =>
+    read<RunLogs>(
+      `/runs/${encodeURIComponent(id)}/logs${search({
+        level: query.level === "trace" ? null : query.level,
+        search: query.search,
+        after: query.after,
+        before: query.before,
+        limit: query.limit,
       })}`,
       signal,
     ),
