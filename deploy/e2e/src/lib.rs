@@ -4,6 +4,7 @@
 //! where `cargo build` puts them.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -108,7 +109,25 @@ impl Coordinator {
         Self::start_at(data, "127.0.0.1:0")
     }
 
+    /// One more on the database and the artifacts of this one, with a folder of its own below `data`.
+    pub fn start_beside(&self, data: &Path) -> Result<Self> {
+        let database = fs::canonicalize(self.data.join("postgres"))?;
+        let artifacts = fs::canonicalize(self.data.join("artifacts"))?;
+        let url = format!("postgres:///motif?host={}&user=motif", database.display());
+        let more = [
+            OsStr::new("--database-url"),
+            OsStr::new(&url),
+            OsStr::new("--artifacts"),
+            artifacts.as_os_str(),
+        ];
+        Self::start_with(data, "127.0.0.1:0", &more)
+    }
+
     fn start_at(data: &Path, listen: &str) -> Result<Self> {
+        Self::start_with(data, listen, &[])
+    }
+
+    fn start_with(data: &Path, listen: &str, more: &[&OsStr]) -> Result<Self> {
         fs::create_dir_all(data)?;
         let announcement = data.join("address");
         let mut command = Command::new(program("motif-server")?);
@@ -121,7 +140,8 @@ impl Coordinator {
                 LEASE_SECONDS,
                 "--data-dir",
             ])
-            .arg(data);
+            .arg(data)
+            .args(more);
         command.stdout(File::create(&announcement)?);
         let mut process = Process::start(&mut command, &data.join("coordinator.log"))?;
         let deadline = Instant::now() + PATIENCE;
@@ -156,6 +176,11 @@ impl Coordinator {
         Ok(Client::new(&self.url(), None)?)
     }
 
+    /// Ends it with `kill -9`.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.kill()
+    }
+
     /// Ends it with `kill -9`, and starts another at the same address on the same data after `outage`.
     pub fn crash_and_restart(&mut self, outage: Duration) -> Result<()> {
         self.process.kill()?;
@@ -169,6 +194,35 @@ impl Coordinator {
     pub fn terminate(&mut self) -> Result<ExitStatus> {
         self.process.signal(Signal::SIGTERM)?;
         self.process.wait()
+    }
+}
+
+/// A fleet of pretend workers, `motif simulate`.
+#[derive(Debug)]
+pub struct Fleet {
+    process: Process,
+    account: PathBuf,
+}
+
+impl Fleet {
+    /// Starts one for the coordinators at `urls`, with commas between.
+    pub fn start(urls: &str, folder: &Path, arguments: &[&str]) -> Result<Self> {
+        fs::create_dir_all(folder)?;
+        let account = folder.join("account.json");
+        let mut command = Command::new(program("motif")?);
+        command
+            .args(["simulate", "--json", "--server", urls])
+            .args(arguments)
+            .stdout(File::create(&account)?);
+        let process = Process::start(&mut command, &folder.join("fleet.log"))?;
+        Ok(Self { process, account })
+    }
+
+    /// Waits until all its runs have ended, and answers what it says of them.
+    pub fn wait(mut self) -> Result<Value> {
+        let status = self.process.wait()?;
+        ensure!(status.success(), "the fleet ended with {status}");
+        Ok(serde_json::from_slice(&fs::read(&self.account)?)?)
     }
 }
 
