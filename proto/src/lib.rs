@@ -11,6 +11,7 @@
 //! - [`log`]: log lines of attempts; `mask` (feature `mask`): hides secrets in them
 //! - [`monitoring`]: names of what Prometheus can read
 //! - `otlp` (feature `otlp`): spans for an OpenTelemetry collector
+//! - [`canary`]: by which a worker shows that it computes rightly
 //! - [`event`]: what the server-sent event streams carry
 //! - [`problem`]: the error document of RFC 9457
 //! - `client` (feature `client`): the typed client of the API
@@ -19,6 +20,7 @@
 //! This crate knows neither libtorch nor SQL, so a client builds in seconds.
 
 pub mod artifact;
+pub mod canary;
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "client")]

@@ -61,9 +61,9 @@ pub mod coordinator {
         WORKER_SLOTS = Gauge "motif_worker_slots" ["device", "state"]
             "Slots of living workers, by `device` and `state` (used, free).";
         CLAIMS = Counter "motif_claims_total" ["outcome"]
-            "Looks for work on behalf of workers, by `outcome` (run, none, refused, failed).";
+            "Claims of workers, by `outcome` (run, none, refused, failed).";
         CLAIM_DURATION = Histogram "motif_claim_duration_seconds" []
-            "How long one look for work took; waiting between looks not included.";
+            "How long one look into the queue took, for however many workers.";
         LEASES_LOST = Counter "motif_leases_lost_total" [] "Runs taken back from workers that fell silent.";
         ATTEMPTS_ENDED = Counter "motif_attempts_ended_total" ["outcome"]
             "Reports of workers that an attempt ended, by `outcome` (succeeded, released or the failure's class).";

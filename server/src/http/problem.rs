@@ -47,6 +47,18 @@ impl ApiError {
         error
     }
 
+    /// 422: a body of the right form with these mistakes.
+    #[must_use]
+    pub fn invalid_fields(errors: Vec<FieldProblem>) -> Self {
+        let details: Vec<String> = errors
+            .iter()
+            .map(|error| format!("{}: {}", error.pointer, error.detail))
+            .collect();
+        let mut error = Self::invalid_body(details.join("; "));
+        error.0.errors = errors;
+        error
+    }
+
     /// 400: a query that cannot be understood.
     #[must_use]
     pub fn invalid_query(detail: impl Into<String>) -> Self {
@@ -127,7 +139,15 @@ impl ApiError {
 /// A client's mistake is explained to the client, our own fault to the log.
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
-        let (status, code, title) = match &error {
+        Self::of(&error)
+    }
+}
+
+impl ApiError {
+    fn of(error: &Error) -> Self {
+        let (status, code, title) = match error {
+            Error::Shared(error) => return Self::of(error),
+            Error::Crowded => (StatusCode::SERVICE_UNAVAILABLE, "crowded", "Too many wait"),
             Error::UnknownRun(_) => (StatusCode::NOT_FOUND, "unknown_run", "No such run"),
             Error::UnknownAttempt(_) => (StatusCode::NOT_FOUND, "unknown_attempt", "No such attempt"),
             Error::UnknownCheckpoint(_) => {
@@ -143,7 +163,10 @@ impl From<Error> for ApiError {
             Error::StaleLease { .. } => (StatusCode::CONFLICT, "stale_lease", "Lease lost"),
             Error::SequenceGap { .. } => (StatusCode::CONFLICT, "sequence_gap", "Metrics are missing"),
             Error::TooManyCurves { .. } => (StatusCode::BAD_REQUEST, "too_many_curves", "Too many curves"),
-            Error::RunEnded { .. } => (StatusCode::CONFLICT, "run_ended", "The run has ended"),
+            Error::NotAsItStands { state, .. } if state.is_final() => {
+                (StatusCode::CONFLICT, "run_ended", "The run has ended")
+            }
+            Error::NotAsItStands { .. } => (StatusCode::CONFLICT, "run_not_ended", "The run has not ended"),
             Error::InvalidMetrics(_) => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "invalid_metrics",
@@ -161,7 +184,7 @@ impl From<Error> for ApiError {
             ),
             Error::UploadCut(_) => (StatusCode::BAD_REQUEST, "upload_cut", "Upload cut short"),
             Error::Storage(source) => {
-                tracing::error!(error = %chain(&error), "storage failed");
+                tracing::error!(error = %chain(error), "storage failed");
                 return if is_outage(source) {
                     Self::unavailable("The database does not answer; try again")
                 } else {
@@ -169,7 +192,7 @@ impl From<Error> for ApiError {
                 };
             }
             Error::Artifacts(_) | Error::Damaged(_) => {
-                tracing::error!(error = %chain(&error), "a request failed");
+                tracing::error!(error = %chain(error), "a request failed");
                 return Self::internal();
             }
         };

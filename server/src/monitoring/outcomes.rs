@@ -13,20 +13,26 @@ use motif_proto::worker::Outcome;
 use super::{count, observe};
 use crate::error::Error;
 
-/// Measures one look for work.
+/// Counts what became of a worker's claim.
 ///
 /// # Errors
-/// Those of the look.
-pub async fn claim<T>(look: impl Future<Output = Result<Option<T>, Error>>) -> Result<Option<T>, Error> {
-    let begun = Instant::now();
-    let found = look.await;
-    observe(CLAIM_DURATION, &[], begun.elapsed());
-    let outcome = match &found {
+/// Those of the claim.
+pub async fn claim<T>(claim: impl Future<Output = Result<Option<T>, Error>>) -> Result<Option<T>, Error> {
+    let claimed = claim.await;
+    let outcome = match &claimed {
         Ok(Some(_)) => "run",
         Ok(None) => "none",
         Err(error) => refusal(error),
     };
     count(CLAIMS, &[outcome], 1);
+    claimed
+}
+
+/// Measures one look into the queue, for however many workers.
+pub async fn look<T>(look: impl Future<Output = T>) -> T {
+    let begun = Instant::now();
+    let found = look.await;
+    observe(CLAIM_DURATION, &[], begun.elapsed());
     found
 }
 
@@ -72,9 +78,9 @@ pub fn attempt_ended(outcome: &Outcome) {
 
 /// Whose fault it is that something was not done.
 fn refusal(error: &Error) -> &'static str {
-    if matches!(error, Error::Storage(_) | Error::Artifacts(_) | Error::Damaged(_)) {
-        "failed"
-    } else {
-        "refused"
+    match error {
+        Error::Storage(_) | Error::Artifacts(_) | Error::Damaged(_) => "failed",
+        Error::Shared(error) => refusal(error),
+        _ => "refused",
     }
 }

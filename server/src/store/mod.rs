@@ -1,11 +1,12 @@
 //! All SQL. One file per table or aggregate; functions are named by intent and hold whole transactions.
 //!
 //! - [`experiments`], [`runs`]: what was asked for and how it stands
-//! - [`queue`]: the claim; [`attempts`]: leases, heartbeats and ends
+//! - [`queue`]: the claim, by what runs need (`needs`); [`attempts`]: leases, heartbeats and ends; [`transitions`]: all other changes of a run's
+//!   state
 //! - [`journal`], [`settle`] and `rewind`: curves as they are written; [`series`]: as they are read
 //! - [`events`]: what streams tell; [`logs`]: what attempts wrote
 //! - [`checkpoints`], [`artifacts`], and `blobs`: what the artifact store holds; [`bases`]: what starts from it
-//! - [`workers`]: who works; [`census`]: how many do, for monitoring
+//! - [`workers`]: who works; [`standing`]: who is trusted with runs; [`census`]: how many there are, for monitoring
 //!
 //! Whoever changes a run locks its row first, then reads the attempt: so every change of a run has its place in
 //! one order, and a lease that was judged valid stays valid until the commit.
@@ -20,11 +21,14 @@ pub mod events;
 pub mod experiments;
 pub mod journal;
 pub mod logs;
+mod needs;
 pub mod queue;
 mod rewind;
 pub mod runs;
 pub mod series;
 pub mod settle;
+pub mod standing;
+pub mod transitions;
 pub mod workers;
 
 use serde::Deserialize;

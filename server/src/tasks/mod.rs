@@ -4,3 +4,5 @@ pub mod log_retention;
 pub mod lost_leases;
 pub mod retention;
 pub mod settling;
+pub mod standing;
+pub mod waits;

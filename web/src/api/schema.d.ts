@@ -172,7 +172,11 @@ export interface paths {
         delete?: never;
         options?: never;
         head?: never;
-        patch?: never;
+        /**
+         * Change a run's name, tags, notes or priority.
+         * @description What is given takes the place of what was. The spec stays as it was submitted.
+         */
+        patch: operations["change_run"];
         trace?: never;
     };
     "/api/v1/runs/{id}/artifacts": {
@@ -202,8 +206,9 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Cancel a run, whether it waits or runs.
-         * @description Safe to repeat. A run that ended otherwise stays as it is (409, `run_ended`).
+         * End a run that has not ended.
+         * @description What it wrote stays; `retry` lets it come back. The worker that holds it stops at its next batch. Safe to repeat. A
+         *     run that ended otherwise stays as it is (409, `run_ended`).
          */
         post: operations["cancel_run"];
         delete?: never;
@@ -238,10 +243,31 @@ export interface paths {
         };
         /**
          * Follow one run.
-         * @description The stream begins with the current state (`run`); then come `metrics`, `rewind`, `checkpoint` and `run` as they
+         * @description The stream begins with the current state (`run`); then come `metrics`, `rewind`, `checkpoint`, `artifact`, `log` and `run` as they
          *     happen. A client that comes back with `Last-Event-ID` gets what it missed, or `reset` if that is gone.
          */
         get: operations["run_events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{id}/logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The log of a run: what its attempts wrote, in their order.
+         * @description Without a place the first page comes; `before=end` gives the newest lines. To follow a log, go on with `after`
+         *     whenever the run's stream of events tells of `log`. A run keeps 8 MiB of text, and says where older lines are gone.
+         */
+        get: operations["run_logs"];
         put?: never;
         post?: never;
         delete?: never;
@@ -270,6 +296,69 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{id}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Hold a run back.
+         * @description A run that waits is paused at once. A worker that holds it is asked to leave a checkpoint and hand it back: until
+         *     then the run is `running` and `pausing`. Safe to repeat. A run that ended stays as it is (409, `run_ended`).
+         */
+        post: operations["pause_run"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Let a paused run go on, exactly where it stood.
+         * @description Of a run that is about to pause the wish is withdrawn; one that waits or runs stays as it is. Safe to repeat. A run
+         *     that ended is refused (409, `run_ended`): retry it.
+         */
+        post: operations["resume_run"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{id}/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Let a run that failed, was cancelled or was skipped come back.
+         * @description It goes on from its last checkpoint, and its failures no longer count. A run that waits before another try waits no
+         *     longer. Safe to repeat. A run that succeeded (409, `run_ended`) or is paused (409, `run_not_ended`) is refused.
+         */
+        post: operations["retry_run"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/worker/artifacts": {
         parameters: {
             query?: never;
@@ -285,6 +374,27 @@ export interface paths {
          *     name replaces the older.
          */
         post: operations["upload_artifact"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/worker/canary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Report what the worker's canary gave, as a heartbeat asked.
+         * @description One that gave what it should puts a worker back that was set aside for what happened on it; any other sets it
+         *     aside. Safe to repeat.
+         */
+        post: operations["canary"];
         delete?: never;
         options?: never;
         head?: never;
@@ -360,8 +470,32 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Renew leases, and learn what became of them. */
+        /**
+         * Renew leases, and learn what became of them.
+         * @description With `wait_seconds` the answer waits until something is asked of one of the attempts, or for that long.
+         */
         post: operations["heartbeat"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/worker/logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Append lines to the log of the attempt.
+         * @description Safe to repeat. An attempt that ended itself may still send what it has left; a stale token is refused and changes
+         *     nothing. Secrets are hidden, long lines shortened.
+         */
+        post: operations["logs"];
         delete?: never;
         options?: never;
         head?: never;
@@ -423,6 +557,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/workers/{id}/put-back": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Give a worker runs again that was set aside.
+         * @description What happened on it before does not count any more. Safe to repeat.
+         */
+        post: operations["put_worker_back"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workers/{id}/set-aside": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Give a worker no runs until it is put back.
+         * @description The runs that it holds go on. Safe to repeat; the first reason stays.
+         */
+        post: operations["set_worker_aside"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/healthz": {
         parameters: {
             query?: never;
@@ -432,6 +606,26 @@ export interface paths {
         };
         /** Whether the process answers. */
         get: operations["alive"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Everything this coordinator measures, in the text format of Prometheus.
+         * @description Counts of runs and workers are a few seconds old at most, and the same whichever coordinator is asked.
+         */
+        get: operations["prometheus"];
         put?: never;
         post?: never;
         delete?: never;
@@ -567,6 +761,25 @@ export interface components {
              */
             size_bytes: number;
         };
+        /** @description What a canary gave. */
+        CanaryReport: {
+            /** @description Why it did not come to its end. */
+            error?: string | null;
+            /** @description `grad_norm` of each batch. */
+            grad_norms: components["schemas"]["Measured"][];
+            /** @description `loss/total` of each batch. */
+            losses: components["schemas"]["Measured"][];
+            /**
+             * Format: double
+             * @description How long it took.
+             */
+            seconds: number;
+            /**
+             * Format: int32
+             * @description Which canary it was.
+             */
+            version: number;
+        };
         /** @description A stored state of a network; its bytes are at `GET /checkpoints/{id}/content`, as safetensors. */
         Checkpoint: {
             /** @description The attempt that made it. */
@@ -628,6 +841,11 @@ export interface components {
             resume?: components["schemas"]["ResumePoint"] | null;
             /** @description The run to carry out. */
             run: components["schemas"]["RunId"];
+            /**
+             * Format: int32
+             * @description Slots that it takes: as the spec asks, or more after an attempt that ran out of memory.
+             */
+            slots?: number;
             /** @description What to do, every field filled in. */
             spec: components["schemas"]["ExperimentSpec"];
             /** @description To be sent with every later call. */
@@ -756,6 +974,11 @@ export interface components {
             data: components["schemas"]["Artifact"];
             /** @enum {string} */
             event: "artifact";
+        } | {
+            /** @description The run's log has more lines. */
+            data: components["schemas"]["LogAppended"];
+            /** @enum {string} */
+            event: "log";
         } | {
             /** @description Too much happened since `Last-Event-ID`: fetch everything anew. */
             data: components["schemas"]["Reset"];
@@ -893,11 +1116,19 @@ export interface components {
         Heartbeat: {
             /** @description The attempts that it works on; may be empty. */
             leases: components["schemas"]["HeldLease"][];
+            /**
+             * Format: int32
+             * @description How long the answer may wait, in seconds, while there is nothing to say: so a worker hears at once what is
+             *     asked of it. The leases are renewed at the beginning of the wait.
+             */
+            wait_seconds?: number;
             /** @description Who lives. */
             worker: components["schemas"]["WorkerId"];
         };
         /** @description Answer to [`Heartbeat`]: one verdict per lease, in the order asked. */
         HeartbeatAnswer: {
+            /** @description Whether the worker, which was set aside, is to run its canary and report it to `POST /worker/canary`. */
+            canary?: boolean;
             /** @description The verdicts. */
             leases: components["schemas"]["LeaseVerdict"][];
         };
@@ -926,6 +1157,65 @@ export interface components {
             attempt: components["schemas"]["AttemptId"];
             /** @description What to do. */
             verdict: components["schemas"]["Verdict"];
+        };
+        /** @description The log of a run has grown. The lines are at `GET /runs/{id}/logs`. */
+        LogAppended: {
+            /**
+             * @description The place behind the newest line.
+             * @example 1.42
+             */
+            end: string;
+            /** @description Whose log. */
+            run: components["schemas"]["RunId"];
+        };
+        /**
+         * @description Body of `POST /worker/logs`.
+         *
+         *     Lines whose number was stored already are passed over, so that sending a batch again is harmless.
+         */
+        LogBatch: {
+            /** @description The attempt that wrote them. */
+            attempt: components["schemas"]["AttemptId"];
+            /** @description The lines, their numbers rising; 1000 at most. */
+            lines: components["schemas"]["LogLine"][];
+            /** @description Its fencing token. */
+            token: components["schemas"]["FencingToken"];
+        };
+        /**
+         * @description How much a line matters.
+         * @enum {string}
+         */
+        LogLevel: "trace" | "debug" | "info" | "warn" | "error";
+        /** @description One line. */
+        LogLine: {
+            /** @description What else it says, by names. */
+            fields?: {
+                [key: string]: string;
+            };
+            /** @description How much it matters. */
+            level: components["schemas"]["LogLevel"];
+            /** @description What it says. */
+            message: string;
+            /**
+             * Format: int64
+             * @description Its number within the attempt, from 0. Order by it, not by time.
+             */
+            sequence: number;
+            /** @description Where in the program it comes from. */
+            target: string;
+            /**
+             * Format: date-time
+             * @description When, by the worker's clock.
+             */
+            time: string;
+        };
+        /** @description Answer to [`LogBatch`]. */
+        LogsAccepted: {
+            /**
+             * Format: int64
+             * @description Every line below this number is stored or will never be.
+             */
+            next_sequence: number;
         };
         /** @description Weights of the loss terms beside that of the objective, whose weight is 1. */
         LossWeights: {
@@ -1161,6 +1451,7 @@ export interface components {
         };
         /** @description Body of `POST /worker/register`. */
         RegisterWorker: {
+            canary?: components["schemas"]["CanaryReport"] | null;
             /** @description What it computes on. */
             device: components["schemas"]["DeviceKind"];
             /** @description The device in words, such as a card's name. */
@@ -1276,11 +1567,27 @@ export interface components {
              */
             time_constant_ms: number;
         };
+        /** @description Body of `PATCH /runs/{id}`: what is given takes the place of what was; the rest stays. */
+        RunChange: {
+            /** @description A name for people, of 1 to 200 characters. */
+            name?: string | null;
+            /** @description Words about it, of at most 10,000 characters. */
+            notes?: string | null;
+            /**
+             * Format: int32
+             * @description From −1000 to 1000; higher goes first. What runs already goes on.
+             */
+            priority?: number | null;
+            /** @description Words to find it by: at most 32, of 1 to 64 characters. */
+            tags?: string[] | null;
+        };
         /** @description A run with everything about it but its curves and checkpoints. */
         RunDetail: components["schemas"]["RunSummary"] & {
             /** @description Its attempts, oldest first. */
             attempt_history: components["schemas"]["Attempt"][];
             base?: components["schemas"]["BaseCheckpoint"] | null;
+            /** @description A person's words about it. */
+            notes?: string;
             /** @description Names of the series that it has written. */
             series: string[];
             /** @description The spec with every field filled in. */
@@ -1299,6 +1606,31 @@ export interface components {
             next_cursor?: string | null;
             /** @description Newest first. */
             runs: components["schemas"]["RunSummary"][];
+        };
+        /** @description A line of a run, as `GET /runs/{id}/logs` gives it. */
+        RunLogLine: components["schemas"]["LogLine"] & {
+            /**
+             * Format: int32
+             * @description The number of the attempt that wrote it, from 1.
+             */
+            attempt: number;
+        };
+        /** @description Answer of `GET /runs/{id}/logs`, in the order in which the lines were written. */
+        RunLogs: {
+            /**
+             * @description Give as `after` to go on behind this page, now or once there is more.
+             * @example 1.42
+             */
+            after: string;
+            /**
+             * @description Give as `before` to get the page before; absent at the beginning.
+             * @example 1.7
+             */
+            before?: string | null;
+            /** @description The lines of the page. */
+            lines: components["schemas"]["RunLogLine"][];
+            /** @description Whether there are lines behind this page already. */
+            more: boolean;
         };
         /** @description Answer of `GET /runs/{id}/metrics`. */
         RunMetrics: {
@@ -1351,6 +1683,13 @@ export interface components {
             last_validation?: components["schemas"]["StepValue"] | null;
             /** @description The experiment's name. */
             name: string;
+            /**
+             * Format: date-time
+             * @description When it may be tried again after a failure, where that is not yet.
+             */
+            not_before?: string | null;
+            /** @description Whether its worker was asked to hand it back: it will be paused. */
+            pausing?: boolean;
             /** @description The preset that filled in what the spec left open. */
             preset?: string | null;
             /**
@@ -1387,6 +1726,26 @@ export interface components {
             steps: number[];
             /** @description One value per step. */
             values: components["schemas"]["Measured"][];
+        };
+        /** @description That a worker gets no runs for now. */
+        SetAside: {
+            /** @description Why. */
+            reason: string;
+            /**
+             * Format: date-time
+             * @description Since when.
+             */
+            since: string;
+            /**
+             * Format: date-time
+             * @description When it may prove itself by its canary; absent where only a person puts it back.
+             */
+            trial_at?: string | null;
+        };
+        /** @description Body of `POST /workers/{id}/set-aside`. */
+        SetWorkerAside: {
+            /** @description Why, in 1 to 500 characters. */
+            reason: string;
         };
         /**
          * @description The sign with which a region's units act on others.
@@ -1453,7 +1812,14 @@ export interface components {
          * @description What a worker does with an attempt after a heartbeat.
          * @enum {string}
          */
-        Verdict: "continue" | "cancelled" | "lost";
+        Verdict: "continue" | "pause" | "cancelled" | "lost";
+        /** @description Body of `POST /worker/canary`. Safe to repeat. */
+        WorkerCanary: {
+            /** @description What it gave. */
+            canary: components["schemas"]["CanaryReport"];
+            /** @description Whose. */
+            worker: components["schemas"]["WorkerId"];
+        };
         /**
          * Format: uuid
          * @description A daemon that runs attempts.
@@ -1463,6 +1829,7 @@ export interface components {
         WorkerInfo: {
             /** @description Whether it was heard of within a lease's time. */
             alive: boolean;
+            canary?: components["schemas"]["CanaryReport"] | null;
             /** @description What it computes on. */
             device: components["schemas"]["DeviceKind"];
             /** @description The device in words. */
@@ -1487,6 +1854,7 @@ export interface components {
             registered_at: string;
             /** @description The runs that it holds. */
             runs: components["schemas"]["RunId"][];
+            set_aside?: components["schemas"]["SetAside"] | null;
             /**
              * Format: int32
              * @description How many runs it takes at once.
@@ -1867,6 +2235,73 @@ export interface operations {
             };
         };
     };
+    change_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The run */
+                id: components["schemas"]["RunId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RunChange"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunDetail"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `errors` names every field that is wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_artifacts: {
         parameters: {
             query?: never;
@@ -1915,6 +2350,14 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RunSummary"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             404: {
@@ -1998,6 +2441,57 @@ export interface operations {
             };
         };
     };
+    run_logs: {
+        parameters: {
+            query?: {
+                /** @description Only lines of this attempt, counted from 1. */
+                attempt?: number;
+                /** @description Only lines of this level and above. */
+                level?: components["schemas"]["LogLevel"];
+                /** @description Only lines with this text in them, in whatever case. */
+                search?: string;
+                /** @description Lines behind this place: `after` of an earlier answer. */
+                after?: string;
+                /** @description Lines before this place: `before` of an earlier answer, or `end` for the newest. */
+                before?: string;
+                /** @description At most so many lines, 500 where not given. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The run */
+                id: components["schemas"]["RunId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunLogs"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     run_metrics: {
         parameters: {
             query?: {
@@ -2036,6 +2530,144 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    pause_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The run */
+                id: components["schemas"]["RunId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunSummary"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    resume_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The run */
+                id: components["schemas"]["RunId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunSummary"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    retry_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The run */
+                id: components["schemas"]["RunId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunSummary"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2111,6 +2743,45 @@ export interface operations {
                 };
             };
             /** @description `checksum_mismatch` or `too_many_artifacts`: nothing was named */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    canary: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WorkerCanary"];
+            };
+        };
+        responses: {
+            /** @description The canary was judged */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `unknown_worker`: register again */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2248,6 +2919,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description `crowded`: ask again later */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     finish: {
@@ -2312,6 +2992,62 @@ export interface operations {
             };
             /** @description `unknown_worker`: register again */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    logs: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LogBatch"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LogsAccepted"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `stale_lease` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2428,6 +3164,100 @@ export interface operations {
             };
         };
     };
+    put_worker_back: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The worker */
+                id: components["schemas"]["WorkerId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It gets runs */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_worker_aside: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The worker */
+                id: components["schemas"]["WorkerId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetWorkerAside"];
+            };
+        };
+        responses: {
+            /** @description It gets no runs */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     alive: {
         parameters: {
             query?: never;
@@ -2443,6 +3273,25 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    prometheus: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
             };
         };
     };
