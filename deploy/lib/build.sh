@@ -3,8 +3,9 @@
 
 . "$(dirname "${BASH_SOURCE[0]}")/packages.sh"
 . "$(dirname "${BASH_SOURCE[0]}")/libtorch.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/nvrtc.sh"
 
-# Packages and libtorch. With --tests also what only the tests need.
+# Packages and libtorch; with a card, its compiler. With --tests also what only the tests need.
 set_up() {
     mkdir -p "$cache"
     # One set-up at a time: a second one waits for the first and then finds its work done.
@@ -12,6 +13,7 @@ set_up() {
     flock 9
     ensure_packages "$@"
     [ -n "${LIBTORCH:-}" ] || ensure_libtorch "$cache/libtorch"
+    if [ "${1:-}" = --tests ] || has_card; then ensure_nvrtc "$cache/nvrtc"; fi
     ensure_node_packages
     flock -u 9
 }

@@ -66,7 +66,7 @@ pub mod coordinator {
             "How long one look into the queue took, for however many workers.";
         LEASES_LOST = Counter "motif_leases_lost_total" [] "Runs taken back from workers that fell silent.";
         ATTEMPTS_ENDED = Counter "motif_attempts_ended_total" ["outcome"]
-            "Reports of workers that an attempt ended, by `outcome` (succeeded, released or the failure's class).";
+            "Reports of workers that an attempt ended, by `outcome` (succeeded, released, reached a rung, or the failure's class).";
         INGEST_REQUESTS = Counter "motif_ingest_requests_total" ["outcome"]
             "Batches of metrics that workers sent, by `outcome` (stored, refused, failed).";
         INGEST_POINTS = Counter "motif_ingest_points_total" [] "Points of the batches that were stored.";
@@ -104,7 +104,7 @@ pub mod worker {
         EVALUATION_DURATION = Histogram "motif_worker_evaluation_duration_seconds" ["device"]
             "How long a whole evaluation took, by `device`.";
         ATTEMPTS_ENDED = Counter "motif_worker_attempts_ended_total" ["outcome"]
-            "Attempts that ended here, by `outcome` (succeeded, released, abandoned or the failure's class).";
+            "Attempts that ended here, by `outcome` (succeeded, released, reached a rung, abandoned, or the failure's class).";
         SPOOL_BYTES = Gauge "motif_worker_spool_size_bytes" []
             "Bytes that wait on disk for the coordinator, over all attempts.";
         SLOTS = Gauge "motif_worker_runs_slots" ["state"] "Slots by `state` (used, free).";

@@ -6,6 +6,7 @@ import "./styles/runs.css";
 import "./styles/log.css";
 import "./styles/run.css";
 import "./styles/chart.css";
+import "./styles/sign-in.css";
 
 const root = document.getElementById("app");
 if (root !== null) render(<App />, root);

@@ -89,6 +89,7 @@ pub fn ended(outcome: Option<&Outcome>) {
     let word = match outcome {
         Some(Outcome::Succeeded) => "succeeded",
         Some(Outcome::Released) => "released",
+        Some(Outcome::Reached { .. }) => "reached",
         Some(Outcome::Failed { failure }) => failure.class.as_str(),
         None => "abandoned",
     };

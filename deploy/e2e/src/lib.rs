@@ -109,6 +109,30 @@ impl Coordinator {
         Self::start_at(data, "127.0.0.1:0")
     }
 
+    /// A token that allows everything.
+    pub fn token(&self) -> Result<String> {
+        let output = Command::new(program("motif-server")?)
+            .args([
+                "token",
+                "create",
+                "--name",
+                "e2e",
+                "--scope",
+                "admin,submit,read,worker",
+                "--data-dir",
+            ])
+            .arg(&self.data)
+            .output()?;
+        ensure!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let said = String::from_utf8(output.stdout)?;
+        let token = said.split_whitespace().find(|word| word.starts_with("motif_"));
+        Ok(token.context("a token was made and not shown")?.to_owned())
+    }
+
     /// One more on the database and the artifacts of this one, with a folder of its own below `data`.
     pub fn start_beside(&self, data: &Path) -> Result<Self> {
         let database = fs::canonicalize(self.data.join("postgres"))?;
@@ -206,11 +230,12 @@ pub struct Fleet {
 
 impl Fleet {
     /// Starts one for the coordinators at `urls`, with commas between.
-    pub fn start(urls: &str, folder: &Path, arguments: &[&str]) -> Result<Self> {
+    pub fn start(urls: &str, token: &str, folder: &Path, arguments: &[&str]) -> Result<Self> {
         fs::create_dir_all(folder)?;
         let account = folder.join("account.json");
         let mut command = Command::new(program("motif")?);
         command
+            .env("MOTIF_TOKEN", token)
             .args(["simulate", "--json", "--server", urls])
             .args(arguments)
             .stdout(File::create(&account)?);
@@ -235,8 +260,14 @@ pub struct Worker {
 impl Worker {
     /// Starts one that works for the coordinator at `url`.
     pub fn start(url: &str, work_dir: &Path) -> Result<Self> {
+        Self::start_with(url, None, work_dir)
+    }
+
+    /// Starts one that shows a token.
+    pub fn start_with(url: &str, token: Option<&str>, work_dir: &Path) -> Result<Self> {
         fs::create_dir_all(work_dir)?;
         let mut command = Command::new(program("motif-worker")?);
+        command.envs(token.map(|token| ("MOTIF_TOKEN", token)));
         command
             .args([
                 "run",

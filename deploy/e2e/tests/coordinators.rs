@@ -47,6 +47,7 @@ struct Laboratory {
     folder: tempfile::TempDir,
     first: Coordinator,
     second: Coordinator,
+    token: String,
     _keeper: Coordinator,
 }
 
@@ -58,6 +59,7 @@ impl Laboratory {
         Ok(Self {
             first: keeper.start_beside(&place("first"))?,
             second: keeper.start_beside(&place("second"))?,
+            token: keeper.token()?,
             _keeper: keeper,
             folder,
         })
@@ -66,6 +68,11 @@ impl Laboratory {
     /// The addresses of both, the one that will be killed first.
     fn urls(&self) -> String {
         format!("{},{}", self.first.url(), self.second.url())
+    }
+
+    /// A client of these addresses.
+    fn client(&self, urls: &str) -> Result<Client> {
+        Ok(Client::new(urls, Some(self.token.clone()))?)
     }
 
     fn place(&self, name: &str) -> std::path::PathBuf {
@@ -137,12 +144,12 @@ async fn a_coordinator_killed_under_load_costs_a_reconnect() -> Result<()> {
         "--every",
         "200",
     ];
-    let fleet = Fleet::start(&lab.urls(), &lab.place("fleet"), &arguments)?;
-    let survivor = lab.second.client()?;
+    let fleet = Fleet::start(&lab.urls(), &lab.token, &lab.place("fleet"), &arguments)?;
+    let survivor = lab.client(&lab.second.url())?;
     let under_way = wait_for_load(&survivor).await?;
     let watched = under_way.first().context("there are runs")?.id;
     // Connected to the one that is killed, and told of the other.
-    let tail = tokio::spawn(follow(Client::new(&lab.urls(), None)?, watched));
+    let tail = tokio::spawn(follow(lab.client(&lab.urls())?, watched));
     tokio::time::sleep(Duration::from_millis(500)).await;
     lab.first.kill()?;
 
@@ -190,13 +197,13 @@ async fn a_coordinator_killed_under_load_costs_a_reconnect() -> Result<()> {
 #[tokio::test]
 async fn a_worker_goes_on_with_another_coordinator() -> Result<()> {
     let mut lab = Laboratory::open()?;
-    let client = lab.second.client()?;
+    let client = lab.client(&lab.second.url())?;
     let spec = json!({
         "name": "failover", "seed": 5, "network": { "hidden": 8 },
         "training": { "batches": 60, "batch_size": 4, "save_every": 8, "tasks": ["DlyHalfReach"] },
     });
     let run = client.submit(&spec).await?.run.id;
-    let _worker = Worker::start(&lab.urls(), &lab.place("worker"))?;
+    let _worker = Worker::start_with(&lab.urls(), Some(&lab.token), &lab.place("worker"))?;
     wait_for(&client, run, |run| run.summary.progress.batches_done >= 10).await?;
     lab.first.kill()?;
     let detail = wait_for_success(&client, run).await?;

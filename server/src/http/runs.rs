@@ -4,7 +4,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use motif_proto::id::RunId;
+use motif_proto::id::{RunId, StudyId};
 use motif_proto::problem::Problem;
 use motif_proto::run::{RunChange, RunDetail, RunList, RunState, RunSummary};
 use motif_proto::spec::ExperimentKind;
@@ -13,6 +13,7 @@ use utoipa::IntoParams;
 
 use super::extract::{Id, Json as JsonBody, Query};
 use super::problem::ApiError;
+use crate::domain::access::{Actor, Principal};
 use crate::domain::steering::Wish;
 use crate::store::Store;
 use crate::store::runs::RunFilter;
@@ -36,6 +37,8 @@ pub struct ListQuery {
     /// Only runs with this tag; may be repeated, and then all are needed.
     #[serde(default)]
     tag: Vec<String>,
+    /// Only runs of this study.
+    study: Option<StudyId>,
     /// At most so many runs, 50 where not given.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<u32>,
@@ -44,7 +47,7 @@ pub struct ListQuery {
 }
 
 impl ListQuery {
-    fn into_filter(self) -> Result<RunFilter, ApiError> {
+    fn into_filter(self, principal: &Principal) -> Result<RunFilter, ApiError> {
         let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
         if !(1..=MAX_LIMIT).contains(&limit) {
             return Err(ApiError::invalid_query(format!(
@@ -65,7 +68,9 @@ impl ListQuery {
             kinds: self.kind,
             text: self.q.filter(|text| !text.is_empty()),
             tags: self.tag,
+            study: self.study,
             before,
+            projects: principal.projects.clone(),
             limit,
         })
     }
@@ -81,9 +86,10 @@ impl ListQuery {
 )]
 pub async fn list(
     State(store): State<Store>,
+    principal: Principal,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<RunList>, ApiError> {
-    Ok(Json(store.list_runs(&query.into_filter()?).await?))
+    Ok(Json(store.list_runs(&query.into_filter(&principal)?).await?))
 }
 
 /// Everything about a run but its curves and checkpoints.
@@ -141,8 +147,12 @@ pub async fn change(
         (status = CONFLICT, body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub async fn cancel(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Json<RunSummary>, ApiError> {
-    Ok(Json(store.steer_run(run, Wish::Cancel).await?))
+pub async fn cancel(
+    State(store): State<Store>,
+    actor: Actor,
+    Id(run): Id<RunId>,
+) -> Result<Json<RunSummary>, ApiError> {
+    Ok(Json(store.steer_run(run, Wish::Cancel, &actor).await?))
 }
 
 /// Hold a run back.
@@ -159,8 +169,12 @@ pub async fn cancel(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Js
         (status = CONFLICT, body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub async fn pause(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Json<RunSummary>, ApiError> {
-    Ok(Json(store.steer_run(run, Wish::Pause).await?))
+pub async fn pause(
+    State(store): State<Store>,
+    actor: Actor,
+    Id(run): Id<RunId>,
+) -> Result<Json<RunSummary>, ApiError> {
+    Ok(Json(store.steer_run(run, Wish::Pause, &actor).await?))
 }
 
 /// Let a paused run go on, exactly where it stood.
@@ -177,8 +191,12 @@ pub async fn pause(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Jso
         (status = CONFLICT, body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub async fn resume(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Json<RunSummary>, ApiError> {
-    Ok(Json(store.steer_run(run, Wish::Resume).await?))
+pub async fn resume(
+    State(store): State<Store>,
+    actor: Actor,
+    Id(run): Id<RunId>,
+) -> Result<Json<RunSummary>, ApiError> {
+    Ok(Json(store.steer_run(run, Wish::Resume, &actor).await?))
 }
 
 /// Let a run that failed, was cancelled or was skipped come back.
@@ -195,6 +213,10 @@ pub async fn resume(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Js
         (status = CONFLICT, body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub async fn retry(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Json<RunSummary>, ApiError> {
-    Ok(Json(store.steer_run(run, Wish::Retry).await?))
+pub async fn retry(
+    State(store): State<Store>,
+    actor: Actor,
+    Id(run): Id<RunId>,
+) -> Result<Json<RunSummary>, ApiError> {
+    Ok(Json(store.steer_run(run, Wish::Retry, &actor).await?))
 }

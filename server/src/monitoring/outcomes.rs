@@ -71,6 +71,7 @@ pub fn attempt_ended(outcome: &Outcome) {
     let outcome = match outcome {
         Outcome::Succeeded => "succeeded",
         Outcome::Released => "released",
+        Outcome::Reached { .. } => "reached",
         Outcome::Failed { failure } => failure.class.as_str(),
     };
     count(ATTEMPTS_ENDED, &[outcome], 1);

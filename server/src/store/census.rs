@@ -7,6 +7,7 @@ use motif_proto::run::Queue;
 use sqlx::FromRow;
 
 use super::{Result, Store};
+use crate::domain::access::Projects;
 use crate::monitoring::set;
 
 /// Counts of a moment.
@@ -42,7 +43,7 @@ impl Store {
     /// Storage.
     #[tracing::instrument(name = "census", level = "debug", skip_all)]
     pub async fn census(&self, lease: Duration) -> Result<Census> {
-        let queue = self.queue_counts().await?;
+        let queue = self.queue_counts(&Projects::All).await?;
         let oldest: Option<f64> = sqlx::query_scalar(
             "select extract(epoch from now() - min(queued_at))::double precision from runs where state = 'queued'",
         )

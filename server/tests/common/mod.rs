@@ -7,6 +7,8 @@
     reason = "a test ends where something is not as it should be, and uses a part"
 )]
 
+pub mod study;
+
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -26,9 +28,11 @@ use motif_proto::worker::{
 };
 use motif_server::app::AppState;
 use motif_server::artifacts::Artifacts;
+use motif_server::domain::webhook::Private;
 use motif_server::postgres::Postgres;
 use motif_server::router::{Reach, router};
 use motif_server::store::events::Range;
+use motif_server::webhooks::Webhooks;
 use motif_server::{MIGRATOR, serve};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -103,24 +107,38 @@ impl App {
         Self::on(fresh_database().await, lease).await
     }
 
+    /// A coordinator that asks everybody for a token.
+    pub async fn guarded() -> Self {
+        Self::reached(fresh_database().await, Duration::from_secs(60), Reach::Network).await
+    }
+
     /// A coordinator on a database that may hold something already.
     pub async fn on(pool: PgPool, lease: Duration) -> Self {
+        Self::reached(pool, lease, Reach::ThisMachine).await
+    }
+
+    async fn reached(pool: PgPool, lease: Duration, reach: Reach) -> Self {
         MIGRATOR.run(&pool).await.unwrap();
-        Self::with(pool, lease, Arc::new(tempfile::tempdir().unwrap()))
+        Self::with(pool, lease, reach, Arc::new(tempfile::tempdir().unwrap()))
     }
 
     /// One more coordinator on the same database and artifacts, with connections of its own.
     pub async fn beside(&self) -> Self {
         let options = self.pool.connect_options().as_ref().clone();
         let pool = serve::pool(options).await.unwrap();
-        Self::with(pool, self.state.leases.length, self.artifacts.clone())
+        let lease = self.state.leases.length;
+        Self::with(pool, lease, Reach::ThisMachine, self.artifacts.clone())
     }
 
-    fn with(pool: PgPool, lease: Duration, artifacts: Arc<tempfile::TempDir>) -> Self {
+    fn with(pool: PgPool, lease: Duration, reach: Reach, artifacts: Arc<tempfile::TempDir>) -> Self {
         let store = Artifacts::open(artifacts.path().to_str().unwrap()).unwrap();
-        let state = serve::state(pool.clone(), store, lease);
+        let state = AppState {
+            // Receivers in tests are on this machine.
+            webhooks: Webhooks::new(Private::Allowed),
+            ..serve::state(pool.clone(), store, lease)
+        };
         let tasks = serve::start_tasks(&state, &pool);
-        let router = router(state.clone(), Reach::ThisMachine);
+        let router = router(state.clone(), reach);
         Self {
             router,
             state,

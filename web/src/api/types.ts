@@ -14,6 +14,7 @@ export type ExperimentAccepted = Schemas["ExperimentAccepted"];
 export type FieldProblem = Schemas["FieldProblem"];
 export type LogAppended = Schemas["LogAppended"];
 export type LogLevel = Schemas["LogLevel"];
+export type Me = Schemas["Me"];
 export type MetricsAppended = Schemas["MetricsAppended"];
 export type PresetGroup = Schemas["PresetGroup"];
 export type PresetInfo = Schemas["PresetInfo"];

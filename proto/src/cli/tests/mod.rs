@@ -2,3 +2,4 @@ mod documents;
 mod logs;
 mod pages;
 mod pulling;
+mod studies;
