@@ -16,8 +16,8 @@ pub const MASK: &str = "•••";
 const FORMS: [(&str, &str); 9] = [
     // Keys in PEM, whole or cut.
     (
-        r"(-----BEGIN [A-Z ]*PRIVATE KEY-----)[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
-        "$1 •••",
+        r"(-----BEGIN [A-Z ]*PRIVATE KEY-----)[\s\S]*?(-----END [A-Z ]*PRIVATE KEY-----|$)",
+        "$1 ••• $2",
     ),
     // Credentials of HTTP.
     (
@@ -158,7 +158,7 @@ mod tests {
             ),
             (
                 "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY----- end",
-                "-----BEGIN RSA PRIVATE KEY----- ••• end",
+                "-----BEGIN RSA PRIVATE KEY----- ••• -----END RSA PRIVATE KEY----- end",
             ),
         ] {
             assert_eq!(masked(text), shown);

@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn names_follow_the_conventions_of_prometheus() {
         for metric in coordinator::ALL.iter().chain(worker::ALL) {
-            let Metric { name, kind, help } = metric;
+            let Metric { name, kind, help, .. } = metric;
             assert!(name.starts_with("motif_"), "{name}");
             assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
             assert!(

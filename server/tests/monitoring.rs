@@ -133,6 +133,15 @@ async fn counts_from_the_database_are_right_and_not_made_anew_for_everybody_who_
     assert_eq!(value(&again, "motif_database_up"), 1.0);
 }
 
+#[tokio::test]
+async fn where_tokens_are_asked_for_metrics_are_for_those_who_may_read() {
+    let app = App::guarded().await;
+    app.get("/metrics")
+        .await
+        .problem(StatusCode::UNAUTHORIZED, "token_required");
+    assert_eq!(app.get("/healthz").await.status, StatusCode::NO_CONTENT);
+}
+
 /// Names of metrics in a text, as queries write them.
 fn names(text: &str) -> Vec<&str> {
     let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';

@@ -259,6 +259,7 @@ impl Outbox {
     /// [`Closed`].
     pub fn finish(&self, outcome: Outcome) -> Result<(), Closed> {
         let mut contents = self.seal_patiently(self.lock())?;
+        self.log.seal();
         let finish = self.finish_after(contents.next_sequence, outcome);
         let number = contents.number();
         contents.put(number, 0, Content::Finish(finish));
@@ -302,6 +303,7 @@ impl Outbox {
             return;
         }
         contents.close();
+        self.log.seal();
         let finish = self.finish_after(contents.acknowledged, outcome);
         let number = contents.number();
         contents.put(number, 0, Content::Finish(finish));

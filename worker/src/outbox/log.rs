@@ -46,6 +46,7 @@ struct Waiting {
     lines: VecDeque<LogLine>,
     bytes: usize,
     next_sequence: u64,
+    sealed: bool,
     gathering_since: Option<Instant>,
     /// Lines that came too fast, since the newest that was taken in.
     too_fast: u64,
@@ -62,6 +63,7 @@ impl Default for Log {
             lines: VecDeque::new(),
             bytes: 0,
             next_sequence: 0,
+            sealed: false,
             gathering_since: None,
             too_fast: 0,
             too_old: None,
@@ -75,6 +77,11 @@ impl Log {
     /// Takes in a line, without its secrets. Never waits.
     pub(super) fn say(&self, said: &Said) {
         self.lock().say(said, Instant::now());
+    }
+
+    /// Takes in nothing more: what is said about the sending of the last lines has no end of its own.
+    pub(super) fn seal(&self) {
+        self.lock().sealed = true;
     }
 
     /// The next lines to send, where they have gathered for long enough or `at_once`; `Err` says how long that takes,
@@ -117,6 +124,9 @@ impl Log {
 
 impl Waiting {
     fn say(&mut self, said: &Said, now: Instant) {
+        if self.sealed {
+            return;
+        }
         let earned = now.saturating_duration_since(self.allowed_at).as_secs_f64() * PER_SECOND;
         self.allowance = (self.allowance + earned).min(BURST);
         self.allowed_at = now;
