@@ -147,6 +147,10 @@ async fn a_coordinator_killed_under_load_costs_a_reconnect() -> Result<()> {
     let fleet = Fleet::start(&lab.urls(), &lab.token, &lab.place("fleet"), &arguments)?;
     let survivor = lab.client(&lab.second.url())?;
     let under_way = wait_for_load(&survivor).await?;
+    ensure!(
+        under_way.iter().all(|run| run.state == RunState::Running),
+        "the load was over before anybody was killed"
+    );
     let watched = under_way.first().context("there are runs")?.id;
     // Connected to the one that is killed, and told of the other.
     let tail = tokio::spawn(follow(lab.client(&lab.urls())?, watched));
