@@ -11,6 +11,9 @@
 //! - [`artifact`]: the files that a run makes
 //! - [`metrics`]: series names, batches of points and what a curve query answers
 //! - [`worker`]: the worker's side of the protocol: register, claim, heartbeat, metrics, checkpoints, finish
+//! - [`log`]: log lines of attempts; `mask` (feature `mask`): hides secrets in them
+//! - [`monitoring`]: names of what Prometheus can read
+//! - `otlp` (feature `otlp`): spans for an OpenTelemetry collector
 //! - [`canary`]: by which a worker shows that it computes rightly
 //! - [`event`]: what the server-sent event streams carry
 //! - [`webhook`]: who is told when runs end, and how that is signed
@@ -29,7 +32,13 @@ pub mod cli;
 pub mod client;
 pub mod event;
 pub mod id;
+pub mod log;
+#[cfg(feature = "mask")]
+pub mod mask;
 pub mod metrics;
+pub mod monitoring;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 pub mod problem;
 pub mod run;
 pub mod spec;

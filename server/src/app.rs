@@ -9,6 +9,7 @@ use crate::access::Access;
 use crate::artifacts::Artifacts;
 use crate::dispatch::Dispatcher;
 use crate::http::rate::Rates;
+use crate::monitoring::Monitoring;
 use crate::signals::Signals;
 use crate::store::Store;
 use crate::webhooks::Webhooks;
@@ -32,6 +33,8 @@ pub struct AppState {
     pub leases: Leases,
     /// How many requests each sender may make.
     pub rates: Rates,
+    /// What this process measures.
+    pub monitoring: Monitoring,
     /// Ends what would wait for long.
     pub stopping: Stopping,
 }

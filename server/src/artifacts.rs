@@ -19,6 +19,7 @@ use tokio::io::AsyncWriteExt;
 use uuid::Uuid;
 
 use crate::error::Error;
+use crate::monitoring::storage::Measured;
 
 /// Where uploads lie until they are verified.
 const UPLOADS: &str = "uploads";
@@ -76,7 +77,7 @@ impl Artifacts {
             // The database names a file only once it would survive a power cut.
             .with_fsync(true);
         Ok(Self {
-            store: Arc::new(store),
+            store: Arc::new(Measured(store)),
         })
     }
 

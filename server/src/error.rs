@@ -61,6 +61,9 @@ pub enum Error {
     /// A batch of metrics that cannot be stored.
     #[error("{0}")]
     InvalidMetrics(String),
+    /// A batch of log lines that cannot be stored.
+    #[error("{0}")]
+    InvalidLogs(String),
     /// More curves than one answer can have.
     #[error("{curves} curves of up to {points} points are more than one answer can have; ask for fewer")]
     TooManyCurves {
@@ -175,6 +178,12 @@ fn standing(state: RunState, instead: Option<Wish>) -> String {
 
 impl From<crate::domain::chunk::Damaged> for Error {
     fn from(damaged: crate::domain::chunk::Damaged) -> Self {
+        Self::Damaged(damaged.to_string())
+    }
+}
+
+impl From<crate::domain::log::Damaged> for Error {
+    fn from(damaged: crate::domain::log::Damaged) -> Self {
         Self::Damaged(damaged.to_string())
     }
 }

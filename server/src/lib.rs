@@ -9,6 +9,7 @@
 //!   [`tasks`]: what happens by itself
 //! - [`console`]: commands on the database itself; [`tokens`]: how tokens are made
 //! - [`postgres`]: the private database; [`serve`]: start and shutdown; [`telemetry`]: logs
+//! - [`monitoring`]: what Prometheus can read
 //! - [`error`]: what can go wrong
 //!
 //! Handlers hold no SQL, store functions no policy. Decisions that a newcomer would question are in
@@ -23,6 +24,7 @@ pub mod dispatch;
 pub mod domain;
 pub mod error;
 pub mod http;
+pub mod monitoring;
 pub mod postgres;
 pub mod router;
 pub mod serve;

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing};
@@ -26,9 +26,10 @@ use crate::http::access::Door;
 use crate::http::problem::{ApiError, render_problems};
 use crate::http::{
     access, artifacts, audit, checkpoints, dashboard, document, encoding, etag, events, experiments, guard,
-    health, idempotency, metrics, presets, problems, projects, rate, run_list, runs, session, statistics,
-    studies, tokens, webhooks, worker, workers,
+    health, idempotency, logs, metrics, presets, problems, projects, rate, run_list, runs, session,
+    statistics, studies, tokens, webhooks, worker, workers,
 };
+use crate::monitoring;
 use crate::table::{Schemes, Table};
 
 /// For anybody: nothing is asked.
@@ -52,6 +53,8 @@ const SMALL_LIMIT: usize = 16 * 1024;
 const STUDY_LIMIT: usize = 1024 * 1024;
 /// Most bytes of a batch of metrics.
 const METRICS_LIMIT: usize = 8 * 1024 * 1024;
+/// Most bytes of a batch of log lines.
+const LOGS_LIMIT: usize = 2 * 1024 * 1024;
 /// How long a request may take that does not wait or stream.
 const REQUEST_LIMIT: Duration = Duration::from_secs(20);
 
@@ -132,6 +135,7 @@ pub fn router(state: AppState, reach: Reach) -> Router {
         ))
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(TraceLayer::new_for_http().make_span_with(request_span))
+        .layer(middleware::from_fn(monitoring::http::measure))
         .layer(middleware::from_fn(guard::forget_strange_request_ids))
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
 }
@@ -168,6 +172,7 @@ fn api() -> OpenApiRouter<AppState> {
                 .routes(SUBMIT, routes!(runs::change))
                 .layer(DefaultBodyLimit::max(SPEC_LIMIT)),
         )
+        .routes(READ, routes!(logs::of_run))
         .routes(SUBMIT, routes!(runs::cancel))
         .routes(SUBMIT, routes!(runs::pause))
         .routes(SUBMIT, routes!(runs::resume))
@@ -214,6 +219,11 @@ fn api() -> OpenApiRouter<AppState> {
                 .routes(WORKER, routes!(worker::metrics))
                 .layer(DefaultBodyLimit::max(METRICS_LIMIT)),
         )
+        .merge(
+            Table::new()
+                .routes(WORKER, routes!(worker::logs))
+                .layer(DefaultBodyLimit::max(LOGS_LIMIT)),
+        )
         .layer(middleware::from_fn(limit_time));
     let patient = Table::new()
         .routes(READ_OR_WORKER, routes!(checkpoints::content))
@@ -231,6 +241,7 @@ fn api() -> OpenApiRouter<AppState> {
     let outside = Table::new()
         .routes(ANYBODY, routes!(health::alive))
         .routes(ANYBODY, routes!(health::ready))
+        .routes(READ, routes!(crate::http::monitoring::prometheus))
         .layer(middleware::from_fn(limit_time));
     OpenApiRouter::with_openapi(Document::openapi())
         .nest(PREFIX, quick.merge(patient).into_router())
@@ -272,5 +283,44 @@ fn request_span(request: &axum::http::Request<axum::body::Body>) -> tracing::Spa
         .get("x-request-id")
         .and_then(|id| id.to_str().ok())
         .unwrap_or("");
-    tracing::info_span!("request", request.id = id, method = %request.method(), path = request.uri().path())
+    let span = tracing::info_span!(
+        "request",
+        request.id = id,
+        method = %request.method(),
+        path = request.uri().path(),
+        trace.id = tracing::field::Empty,
+    );
+    if let Some(trace) = trace_of(request.headers()) {
+        span.record("trace.id", trace);
+    }
+    span
+}
+
+/// The trace that a request belongs to, by W3C's trace context; strange ones are passed over.
+fn trace_of(headers: &HeaderMap) -> Option<&str> {
+    let mut parts = headers.get("traceparent")?.to_str().ok()?.split('-');
+    let (_version, trace) = (parts.next()?, parts.next()?);
+    let sound = trace.len() == 32
+        && trace
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    sound.then_some(trace)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_belongs_to_the_trace_that_it_names_if_that_is_one() {
+        let trace = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("traceparent", HeaderValue::from_static(value));
+            trace_of(&headers).map(ToOwned::to_owned)
+        };
+        let known = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert_eq!(trace(known).as_deref(), Some("0af7651916cd43dd8448eb211c80319c"));
+        assert_eq!(trace("00-nonsense-b7ad6b7169203331-01"), None);
+        assert_eq!(trace(""), None);
+    }
 }

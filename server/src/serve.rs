@@ -21,6 +21,7 @@ use crate::config::{DEFAULT_RATE_LIMIT, Database, Serve};
 use crate::dispatch::Dispatcher;
 use crate::error::chain;
 use crate::http::rate::Rates;
+use crate::monitoring::Monitoring;
 use crate::postgres::{self, Postgres, PostgresError};
 use crate::router::{self, Reach};
 use crate::signals::Signals;
@@ -141,6 +142,11 @@ pub async fn serve(config: Serve) -> Result<(), StartError> {
     };
     let stop = state.stopping.0.clone();
     let mut background = start_tasks(&state, &connected.pool);
+    background.spawn(tasks::log_retention::run(
+        state.store.clone(),
+        config.log_age(),
+        stop.clone(),
+    ));
     let reach = config.reach();
     let store = state.store.clone();
     let app = router::router(state, reach);
@@ -228,6 +234,7 @@ pub fn state(pool: PgPool, artifacts: Artifacts, lease: Duration) -> AppState {
         webhooks: Webhooks::default(),
         leases: Leases { length: lease },
         rates: Rates::new(DEFAULT_RATE_LIMIT),
+        monitoring: Monitoring::default(),
         stopping: Stopping::default(),
     }
 }

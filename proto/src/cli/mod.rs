@@ -12,6 +12,7 @@ mod download;
 mod edit;
 mod lineage;
 mod list;
+mod logs;
 mod metrics;
 mod output;
 mod presets;
@@ -46,7 +47,8 @@ use steer::Wish;
 #[derive(Debug, Parser)]
 #[command(name = "motif", version, max_term_width = 100)]
 struct Arguments {
-    /// Address of the coordinator [default: http://127.0.0.1:8080]
+    /// Address of the coordinator, or of several over one database with commas between
+    /// [default: http://127.0.0.1:8080]
     #[arg(
         long,
         global = true,
@@ -92,6 +94,8 @@ enum Command {
     Compare(statistics::Compare),
     /// Print a run's curves
     Metrics(metrics::Metrics),
+    /// Print what a run's workers logged
+    Logs(logs::Logs),
     /// End runs that have not ended
     Cancel(steer::Runs),
     /// Hold runs back; one that a worker holds leaves a checkpoint first
@@ -164,6 +168,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode, CliError> {
     let client = Client::new(&settings.server, settings.token)?;
     let out = Output::new(arguments.json);
     match arguments.command {
+        Command::Logs(command) => return command.run(&client, &out).await,
         Command::Submit(command) => return command.run(&client, &out).await,
         Command::Watch(command) => return command.run(&client, &out).await,
         Command::Study(command) => return command.run(&client, &out).await,

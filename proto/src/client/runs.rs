@@ -8,6 +8,7 @@ use super::http::Content;
 use super::{Client, ClientError};
 use crate::artifact::{Artifact, ArtifactList};
 use crate::id::{ArtifactId, CheckpointId, RunId, StudyId, WorkerId};
+use crate::log::{LogCursor, LogLevel, RunLogs};
 use crate::metrics::RunMetrics;
 use crate::run::{
     Checkpoint, CheckpointList, ExperimentAccepted, Queue, RunChange, RunDetail, RunList, RunState,
@@ -16,6 +17,7 @@ use crate::run::{
 use crate::spec::ExperimentKind;
 use crate::spec::preset::{PresetInfo, PresetList};
 use crate::worker::{SetWorkerAside, WorkerInfo, WorkerList};
+use serde::Serialize;
 
 /// Which runs a list holds, and in which order; everything that is absent or empty lets all through.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,6 +88,29 @@ pub struct MetricsQuery {
     pub from: Option<u64>,
     /// Last step.
     pub to: Option<u64>,
+}
+
+/// What part of a run's log is wanted; everything that is absent lets all through.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LogsQuery {
+    /// Only lines of this attempt, counted from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// Only lines of this level and above.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub level: Option<LogLevel>,
+    /// Only lines with this text in them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<String>,
+    /// Lines behind this place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<LogCursor>,
+    /// Lines before this place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<LogCursor>,
+    /// Length of one page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
 }
 
 impl MetricsQuery {
@@ -201,6 +226,15 @@ impl Client {
     pub async fn metrics(&self, run: RunId, query: &MetricsQuery) -> Result<RunMetrics, ClientError> {
         let request = self.request(Method::GET, &["runs", &run.to_string(), "metrics"]);
         self.json(request.query(&query.pairs())).await
+    }
+
+    /// A page of a run's log.
+    ///
+    /// # Errors
+    /// Any of [`ClientError`].
+    pub async fn logs(&self, run: RunId, query: &LogsQuery) -> Result<RunLogs, ClientError> {
+        let request = self.request(Method::GET, &["runs", &run.to_string(), "logs"]);
+        self.json(request.query(query)).await
     }
 
     /// A run's checkpoints, newest first.

@@ -12,7 +12,7 @@ use super::{Client, ClientError, MetricsQuery, RunFilter, StreamItem};
 use crate::event::Event;
 use crate::id::{AttemptId, FencingToken, RunId, WorkerId};
 use crate::metrics::RunMetrics;
-use crate::run::{CheckpointKind, RunList, RunState};
+use crate::run::{CheckpointKind, Queue, RunList, RunState};
 use crate::worker::{ClaimRequest, UploadCheckpoint};
 
 #[tokio::test]
@@ -41,6 +41,33 @@ async fn a_coordinator_that_is_away_is_a_transient_error_that_names_it() {
     assert!(error.to_string().starts_with(&format!(
         "cannot reach the coordinator at http://127.0.0.1:{port}: "
     )));
+}
+
+#[tokio::test]
+async fn where_nobody_listens_the_next_coordinator_is_asked_at_once_and_from_then_on() {
+    let dead = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        format!("http://{}", listener.local_addr().unwrap())
+    };
+    let alive = serve(Router::new().route("/queue", get(|| async { Json(Queue::default()) }))).await;
+    let client = Client::new(&format!("{dead},{}", alive.server()), None).unwrap();
+    assert_eq!(client.server(), dead);
+    client.queue().await.unwrap();
+    assert_eq!(client.server(), alive.server());
+
+    let both_dead = Client::new(&format!("{dead},{dead}/second"), None).unwrap();
+    assert!(both_dead.queue().await.unwrap_err().is_transient());
+}
+
+#[tokio::test]
+async fn a_coordinator_that_fails_is_asked_no_more_by_the_next_call() {
+    let failing = || async { answer(&problem(503, "unavailable", "The database is away")) };
+    let failing = serve(Router::new().route("/queue", get(failing))).await;
+    let alive = serve(Router::new().route("/queue", get(|| async { Json(Queue::default()) }))).await;
+    let client = Client::new(&format!("{},{}", failing.server(), alive.server()), None).unwrap();
+    // It was asked, so whether to ask again is for the caller to say.
+    assert!(client.queue().await.unwrap_err().is_transient());
+    client.queue().await.unwrap();
 }
 
 #[tokio::test]

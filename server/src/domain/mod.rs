@@ -8,6 +8,7 @@ pub mod halving;
 pub mod journal;
 pub mod lease;
 pub mod listing;
+pub mod log;
 pub mod metrics;
 pub mod pack;
 pub mod plan;

@@ -27,6 +27,8 @@ use crate::table::Guarded;
 pub const SESSION_COOKIE: &str = "motif_session";
 /// The header that our own pages send with every write, and that no page of another origin can.
 pub const REQUEST_HEADER: &str = "x-motif-request";
+/// What Prometheus reads; beside the API, and for those who may read it.
+const METRICS: &str = "/metrics";
 /// Headers that only proxies add: whoever comes through one is not this machine's own.
 const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
 
@@ -61,7 +63,8 @@ pub(super) fn known(extensions: &Extensions) -> Option<&Principal> {
 
 /// Finds out who asks, and hands it on.
 pub async fn identify(State(door): State<Door>, mut request: Request, next: Next) -> Response {
-    if request.uri().path().starts_with("/api/") {
+    let path = request.uri().path();
+    if path.starts_with("/api/") || path == METRICS {
         match caller(&door, request.headers()).await {
             Ok(caller) => {
                 request.extensions_mut().insert(caller);

@@ -202,6 +202,11 @@ impl ApiError {
                 "invalid_metrics",
                 "Invalid metrics",
             ),
+            Error::InvalidLogs(_) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid_logs",
+                "Invalid log lines",
+            ),
             Error::ChecksumMismatch { .. } => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "checksum_mismatch",

@@ -5,11 +5,11 @@
 //!   other changes of a run's state
 //! - [`journal`], [`settle`] and `rewind`: curves as they are written; [`series`]: as they are read;
 //!   [`notes`]: their newest and least values; [`statistics`]: the values of groups of runs
-//! - [`events`]: what streams tell
+//! - [`events`]: what streams tell; [`logs`]: what attempts wrote
 //! - [`checkpoints`], [`artifacts`], and `blobs`: what the artifact store holds; [`bases`]: what starts from it
 //! - [`studies`]: experiments that hang together, `dependants`: what follows for runs that wait, [`sweeps`]: the
 //!   rungs of successive halving, [`lineage`]: which bytes came from which run
-//! - [`workers`]: who works; [`standing`]: who is trusted with runs
+//! - [`workers`]: who works; [`standing`]: who is trusted with runs; [`census`]: how many there are, for monitoring
 //! - [`tokens`], [`projects`]: who may do what; [`audit`]: who did what; [`webhooks`]: who is told
 //! - [`idempotency`]: requests that may come again
 //!
@@ -21,6 +21,7 @@ pub mod attempts;
 pub mod audit;
 pub mod bases;
 mod blobs;
+pub mod census;
 pub mod checkpoints;
 mod dependants;
 pub mod events;
@@ -28,6 +29,7 @@ pub mod experiments;
 pub mod idempotency;
 pub mod journal;
 pub mod lineage;
+pub mod logs;
 mod needs;
 pub mod notes;
 pub mod projects;

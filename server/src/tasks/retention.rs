@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::artifacts::Artifacts;
 use crate::error::{Error, chain};
+use crate::monitoring::tasks::turn;
 use crate::store::Store;
 
 /// How long a stream can be away and go on without a gap.
@@ -15,7 +16,7 @@ const PERIOD: Duration = Duration::from_secs(60);
 /// Cleans up every minute, until `stop`.
 pub async fn run(store: Store, artifacts: Artifacts, stop: CancellationToken) {
     loop {
-        if let Err(error) = clean(&store, &artifacts).await {
+        if let Err(error) = turn("retention", clean(&store, &artifacts)).await {
             tracing::warn!(error = %chain(&error), "the clean-up failed; the next one is in a minute");
         }
         tokio::select! {

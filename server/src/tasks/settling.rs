@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, chain};
+use crate::monitoring::tasks::turn;
 use crate::store::Store;
 
 const PERIOD: Duration = Duration::from_secs(20);
@@ -12,7 +13,7 @@ const PERIOD: Duration = Duration::from_secs(20);
 /// Settles every few seconds, until `stop`. A journal is as good to read as chunks are, so there is no hurry.
 pub async fn run(store: Store, stop: CancellationToken) {
     loop {
-        if let Err(error) = settle(&store).await {
+        if let Err(error) = turn("settling", settle(&store)).await {
             tracing::warn!(error = %chain(&error), "journals were not settled; the next try is in {PERIOD:?}");
         }
         tokio::select! {

@@ -10,7 +10,7 @@
 pub mod study;
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -92,7 +92,7 @@ pub struct App {
     pub router: Router,
     pub state: AppState,
     pub pool: PgPool,
-    _artifacts: tempfile::TempDir,
+    artifacts: Arc<tempfile::TempDir>,
     _tasks: tokio::task::JoinSet<()>,
 }
 
@@ -119,7 +119,18 @@ impl App {
 
     async fn reached(pool: PgPool, lease: Duration, reach: Reach) -> Self {
         MIGRATOR.run(&pool).await.unwrap();
-        let artifacts = tempfile::tempdir().unwrap();
+        Self::with(pool, lease, reach, Arc::new(tempfile::tempdir().unwrap()))
+    }
+
+    /// One more coordinator on the same database and artifacts, with connections of its own.
+    pub async fn beside(&self) -> Self {
+        let options = self.pool.connect_options().as_ref().clone();
+        let pool = serve::pool(options).await.unwrap();
+        let lease = self.state.leases.length;
+        Self::with(pool, lease, Reach::ThisMachine, self.artifacts.clone())
+    }
+
+    fn with(pool: PgPool, lease: Duration, reach: Reach, artifacts: Arc<tempfile::TempDir>) -> Self {
         let store = Artifacts::open(artifacts.path().to_str().unwrap()).unwrap();
         let state = AppState {
             // Receivers in tests are on this machine.
@@ -132,7 +143,7 @@ impl App {
             router,
             state,
             pool,
-            _artifacts: artifacts,
+            artifacts,
             _tasks: tasks,
         }
     }

@@ -7,6 +7,7 @@ import type {
   CheckpointList,
   ExperimentAccepted,
   FieldProblem,
+  LogLevel,
   Me,
   PresetList,
   Problem,
@@ -14,6 +15,7 @@ import type {
   Queue,
   RunDetail,
   RunList,
+  RunLogs,
   RunMetrics,
   RunState,
   RunSummary,
@@ -60,6 +62,17 @@ export interface CurveQuery {
   range: { from: number; to: number } | null;
 }
 
+export interface LogQuery {
+  /** This level and above. */
+  level: LogLevel;
+  /** In the lines, in whatever case; empty for all. */
+  search: string;
+  /** Behind this place, or before that one; `end` is the place behind all. */
+  after?: string;
+  before?: string;
+  limit: number;
+}
+
 export const api = {
   runs: (query: RunQuery, signal?: AbortSignal) => read<RunList>(`/runs${search({ ...query })}`, signal),
   run: (id: string, signal?: AbortSignal) => read<RunDetail>(`/runs/${encodeURIComponent(id)}`, signal),
@@ -69,6 +82,17 @@ export const api = {
         points: query.points,
         from: query.range?.from,
         to: query.range?.to,
+      })}`,
+      signal,
+    ),
+  logs: (id: string, query: LogQuery, signal?: AbortSignal) =>
+    read<RunLogs>(
+      `/runs/${encodeURIComponent(id)}/logs${search({
+        level: query.level === "trace" ? null : query.level,
+        search: query.search,
+        after: query.after,
+        before: query.before,
+        limit: query.limit,
       })}`,
       signal,
     ),

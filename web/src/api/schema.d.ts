@@ -333,8 +333,8 @@ export interface paths {
         };
         /**
          * Follow one run.
-         * @description The stream begins with the current state (`run`); then come `metrics`, `rewind`, `checkpoint` and `run` as they
-         *     happen. A client that comes back with `Last-Event-ID` gets what it missed, or `reset` if that is gone.
+         * @description The stream begins with the current state (`run`); then come `metrics`, `rewind`, `checkpoint`, `artifact`, `log` and
+         *     `run` as they happen. A client that comes back with `Last-Event-ID` gets what it missed, or `reset` if that is gone.
          */
         get: operations["run_events"];
         put?: never;
@@ -354,6 +354,27 @@ export interface paths {
         };
         /** What a run came from and what came from it, with the checkpoints in between. */
         get: operations["run_lineage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{id}/logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The log of a run: what its attempts wrote, in their order.
+         * @description Without a place the first page comes; `before=end` gives the newest lines. To follow a log, go on with `after`
+         *     whenever the run's stream of events tells of `log`. A run keeps 8 MiB of text, and says where older lines are gone.
+         */
+        get: operations["run_logs"];
         put?: never;
         post?: never;
         delete?: never;
@@ -810,6 +831,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/worker/logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Append lines to the log of the attempt.
+         * @description Safe to repeat. An attempt that ended itself may still send what it has left; a stale token is refused and changes
+         *     nothing. Secrets are hidden, long lines shortened.
+         */
+        post: operations["logs"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/worker/metrics": {
         parameters: {
             query?: never;
@@ -914,6 +956,26 @@ export interface paths {
         };
         /** Whether the process answers. */
         get: operations["alive"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Everything this coordinator measures, in the text format of Prometheus.
+         * @description Counts of runs and workers are a few seconds old at most, and the same whichever coordinator is asked.
+         */
+        get: operations["prometheus"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1448,6 +1510,11 @@ export interface components {
             /** @enum {string} */
             event: "artifact";
         } | {
+            /** @description The run's log has more lines. */
+            data: components["schemas"]["LogAppended"];
+            /** @enum {string} */
+            event: "log";
+        } | {
             /** @description Too much happened since `Last-Event-ID`: fetch everything anew. */
             data: components["schemas"]["Reset"];
             /** @enum {string} */
@@ -1697,6 +1764,65 @@ export interface components {
             /** @description Where it stands. */
             state: components["schemas"]["RunState"];
             study?: components["schemas"]["StudyPlace"] | null;
+        };
+        /** @description The log of a run has grown. The lines are at `GET /runs/{id}/logs`. */
+        LogAppended: {
+            /**
+             * @description The place behind the newest line.
+             * @example 1.42
+             */
+            end: string;
+            /** @description Whose log. */
+            run: components["schemas"]["RunId"];
+        };
+        /**
+         * @description Body of `POST /worker/logs`.
+         *
+         *     Lines whose number was stored already are passed over, so that sending a batch again is harmless.
+         */
+        LogBatch: {
+            /** @description The attempt that wrote them. */
+            attempt: components["schemas"]["AttemptId"];
+            /** @description The lines, their numbers rising; 1000 at most. */
+            lines: components["schemas"]["LogLine"][];
+            /** @description Its fencing token. */
+            token: components["schemas"]["FencingToken"];
+        };
+        /**
+         * @description How much a line matters.
+         * @enum {string}
+         */
+        LogLevel: "trace" | "debug" | "info" | "warn" | "error";
+        /** @description One line. */
+        LogLine: {
+            /** @description What else it says, by names. */
+            fields?: {
+                [key: string]: string;
+            };
+            /** @description How much it matters. */
+            level: components["schemas"]["LogLevel"];
+            /** @description What it says. */
+            message: string;
+            /**
+             * Format: int64
+             * @description Its number within the attempt, from 0. Order by it, not by time.
+             */
+            sequence: number;
+            /** @description Where in the program it comes from. */
+            target: string;
+            /**
+             * Format: date-time
+             * @description When, by the worker's clock.
+             */
+            time: string;
+        };
+        /** @description Answer to [`LogBatch`]. */
+        LogsAccepted: {
+            /**
+             * Format: int64
+             * @description Every line below this number is stored or will never be.
+             */
+            next_sequence: number;
         };
         /** @description Weights of the loss terms beside that of the objective, whose weight is 1. */
         LossWeights: {
@@ -2211,6 +2337,31 @@ export interface components {
             /** @description In the order asked for; newest first where none was. */
             runs: components["schemas"]["RunSummary"][];
             total?: components["schemas"]["RunTotal"] | null;
+        };
+        /** @description A line of a run, as `GET /runs/{id}/logs` gives it. */
+        RunLogLine: components["schemas"]["LogLine"] & {
+            /**
+             * Format: int32
+             * @description The number of the attempt that wrote it, from 1.
+             */
+            attempt: number;
+        };
+        /** @description Answer of `GET /runs/{id}/logs`, in the order in which the lines were written. */
+        RunLogs: {
+            /**
+             * @description Give as `after` to go on behind this page, now or once there is more.
+             * @example 1.42
+             */
+            after: string;
+            /**
+             * @description Give as `before` to get the page before; absent at the beginning.
+             * @example 1.7
+             */
+            before?: string | null;
+            /** @description The lines of the page. */
+            lines: components["schemas"]["RunLogLine"][];
+            /** @description Whether there are lines behind this page already. */
+            more: boolean;
         };
         /** @description Answer of `GET /runs/{id}/metrics`. */
         RunMetrics: {
@@ -4217,6 +4368,86 @@ export interface operations {
             503: components["responses"]["Problem"];
         };
     };
+    run_logs: {
+        parameters: {
+            query?: {
+                /** @description Only lines of this attempt, counted from 1. */
+                attempt?: number;
+                /** @description Only lines of this level and above. */
+                level?: components["schemas"]["LogLevel"];
+                /** @description Only lines with this text in them, in whatever case. */
+                search?: string;
+                /** @description Lines behind this place: `after` of an earlier answer. */
+                after?: string;
+                /** @description Lines before this place: `before` of an earlier answer, or `end` for the newest. */
+                before?: string;
+                /** @description At most so many lines, 500 where not given. */
+                limit?: number;
+            };
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description The run */
+                id: components["schemas"]["RunId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunLogs"];
+                };
+            };
+            304: components["responses"]["NotModified"];
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
+        };
+    };
     run_metrics: {
         parameters: {
             query?: {
@@ -6094,6 +6325,89 @@ export interface operations {
             503: components["responses"]["Problem"];
         };
     };
+    logs: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LogBatch"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LogsAccepted"];
+                };
+            };
+            400: components["responses"]["Problem"];
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `stale_lease` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Payload Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            415: components["responses"]["Problem"];
+            421: components["responses"]["Problem"];
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
+        };
+    };
     metrics: {
         parameters: {
             query?: never;
@@ -6450,6 +6764,47 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            421: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
+        };
+    };
+    prometheus: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
             421: components["responses"]["Problem"];
             500: components["responses"]["Problem"];

@@ -6,6 +6,7 @@ import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
+import { linesOf, logOf } from "./log.js";
 import { claim, finish, firstRuns, handBack, newRun, steer, train, WORKERS } from "./world.js";
 
 const DIST = fileURLToPath(new URL("../../dist/", import.meta.url));
@@ -51,6 +52,8 @@ export async function startMock({ empty = false, port = 0, token = null } = {}) 
       else if (run.summary.state === "running" && run.summary.preset === "demo") {
         const { added, checkpoints } = train(run, BATCHES_PER_TICK);
         tell(run, "metrics", { run: run.summary.id, series: added });
+        if (checkpoints.length > 0)
+          tell(run, "log", { run: run.summary.id, end: `1.${linesOf(run).length}` });
         for (const checkpoint of checkpoints) tell(run, "checkpoint", withoutContent(checkpoint));
         if (run.summary.progress.batches_done === run.summary.progress.batches_total)
           finish(run, "succeeded");
@@ -278,6 +281,7 @@ function answerTo(method, path, query, body, runs, tell) {
     });
   if (what === "checkpoints") return ok({ checkpoints: run.checkpoints.map(withoutContent) });
   if (what === "artifacts") return ok({ artifacts: run.artifacts.map(withoutContent) });
+  if (what === "logs") return ok(logOf(run, query));
   if (what === "metrics")
     return ok({
       run: id,
