@@ -182,7 +182,7 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(READ, routes!(checkpoints::list))
         .routes(READ, routes!(artifacts::list))
         .routes(READ, routes!(presets::list))
-        .routes(ANYBODY, routes!(problems::list))
+        .routes(KNOWN, routes!(problems::list))
         .routes(READ, routes!(workers::list))
         .routes(ADMIN, routes!(workers::set_aside))
         .routes(ADMIN, routes!(workers::put_back))

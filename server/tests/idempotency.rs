@@ -11,6 +11,7 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use common::{Answer, App};
 use motif_proto::run::{ExperimentAccepted, RunList};
+use motif_proto::study::StudyDetail;
 use motif_server::domain::access::Actor;
 use motif_server::error::Error;
 use motif_server::store::idempotency::{Begun, KeyedRequest};
@@ -22,7 +23,11 @@ const EXPERIMENTS: &str = "/api/v1/experiments";
 const SPEC: &str = r#"{"preset":"demo"}"#;
 
 async fn submit(app: &App, key: &str, spec: &'static str) -> Answer {
-    let request = Request::post(EXPERIMENTS)
+    post(app, EXPERIMENTS, key, spec).await
+}
+
+async fn post(app: &App, address: &str, key: &str, spec: &'static str) -> Answer {
+    let request = Request::post(address)
         .header(header::CONTENT_TYPE, "application/json")
         .header("idempotency-key", key);
     app.answer(request.body(Body::from(spec)).unwrap()).await
@@ -51,6 +56,33 @@ async fn a_submission_that_comes_again_is_answered_alike_and_has_no_second_effec
         .await
         .expect::<ExperimentAccepted>(StatusCode::CREATED);
     assert_eq!(runs(&app).await, 2);
+}
+
+#[tokio::test]
+async fn a_study_that_comes_again_is_answered_alike_and_stored_once() {
+    const STUDY: &str = r#"{"name":"s","experiments":[{"id":"a","preset":"demo","seeds":2}]}"#;
+    let app = App::start().await;
+    let first = post(&app, "/api/v1/studies", "k", STUDY).await;
+    first.expect::<StudyDetail>(StatusCode::CREATED);
+    let again = post(&app, "/api/v1/studies", "k", STUDY).await;
+    assert_eq!((again.status, &again.body), (first.status, &first.body));
+    assert_eq!(again.headers["idempotent-replayed"], "true");
+    assert_eq!(runs(&app).await, 2);
+}
+
+#[tokio::test]
+async fn a_secret_is_not_kept_to_be_told_again() {
+    const TOKEN: &str = r#"{"name":"worker","scopes":["worker"]}"#;
+    let app = App::start().await;
+    let first = post(&app, "/api/v1/tokens", "k", TOKEN).await;
+    assert_eq!(first.status, StatusCode::CREATED);
+    let again = post(&app, "/api/v1/tokens", "k", TOKEN).await;
+    again.problem(StatusCode::CONFLICT, "token_name_taken");
+    let kept: i64 = sqlx::query_scalar("select count(*) from idempotency_keys")
+        .fetch_one(&app.pool)
+        .await
+        .unwrap();
+    assert_eq!(kept, 0);
 }
 
 #[tokio::test]

@@ -82,7 +82,7 @@ impl Laboratory {
 
 async fn simulated(client: &Client) -> Result<Vec<RunSummary>> {
     let filter = RunFilter {
-        tag: Some("simulated".to_owned()),
+        tags: vec!["simulated".to_owned()],
         limit: Some(500),
         ..RunFilter::default()
     };

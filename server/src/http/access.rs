@@ -139,11 +139,13 @@ pub async fn authorize(
         Some(Caller::Known(principal)) => principal.clone(),
         Some(Caller::Anonymous) => {
             let detail = "A token is needed: send it as `Authorization: Bearer …`, or sign in";
-            return unauthorized("token_required", detail, "Bearer realm=\"motif\"");
+            let error = ApiError::new(StatusCode::UNAUTHORIZED, "token_required", "Who are you?", detail);
+            return challenged(error, HeaderValue::from_static("Bearer realm=\"motif\""));
         }
         Some(Caller::Refused(detail)) => {
-            let challenge = "Bearer realm=\"motif\", error=\"invalid_token\"";
-            return unauthorized("invalid_token", detail, challenge);
+            let challenge = HeaderValue::from_static("Bearer realm=\"motif\", error=\"invalid_token\"");
+            let error = ApiError::new(StatusCode::UNAUTHORIZED, "invalid_token", "Who are you?", *detail);
+            return challenged(error, challenge);
         }
         None => {
             tracing::error!("a request reached its route without anybody asking who sent it");
@@ -206,11 +208,6 @@ async fn record(
         let request = actor.request_id.as_deref().unwrap_or("");
         tracing::error!(error = %chain(&error), request.id = request, "a change is missing in the audit trail");
     }
-}
-
-fn unauthorized(code: &str, detail: &str, challenge: &'static str) -> Response {
-    let error = ApiError::new(StatusCode::UNAUTHORIZED, code, "Who are you?", detail);
-    challenged(error, HeaderValue::from_static(challenge))
 }
 
 fn forbidden(principal: &Principal, need: Need) -> Response {

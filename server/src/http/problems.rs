@@ -23,6 +23,12 @@ const fn kind(status: u16, code: &'static str, title: &'static str, meaning: &'s
 const KINDS: &[Kind] = &[
     kind(
         400,
+        "ambiguous_seed",
+        "Seeds do not pair",
+        "A group of runs has several with one seed: narrow it down.",
+    ),
+    kind(
+        400,
         "invalid_cursor",
         "Invalid cursor",
         "The cursor was not made for this list: begin without one, or ask with the filters and the sort that it is for.",
@@ -65,15 +71,51 @@ const KINDS: &[Kind] = &[
     ),
     kind(
         400,
+        "too_many_runs",
+        "Too many runs",
+        "Statistics are made of a bounded number of runs: narrow the group down.",
+    ),
+    kind(
+        400,
         "upload_cut",
         "Upload cut short",
         "The body ended before its end, or cannot be decompressed: send it again.",
+    ),
+    kind(
+        401,
+        "invalid_token",
+        "Who are you?",
+        "The token or the session is not known here, has expired or was revoked.",
+    ),
+    kind(
+        401,
+        "token_required",
+        "Who are you?",
+        "Send a token as `Authorization: Bearer`, or sign in.",
+    ),
+    kind(
+        403,
+        "cross_site_request",
+        "Foreign page",
+        "Changes by a session carry a header that only our own pages send.",
     ),
     kind(
         403,
         "foreign_origin",
         "Foreign origin",
         "A page of another site asked for a change.",
+    ),
+    kind(
+        403,
+        "limited_to_projects",
+        "Not allowed",
+        "The token is for some projects, and this concerns others.",
+    ),
+    kind(
+        403,
+        "missing_scope",
+        "Not allowed",
+        "The token lacks a scope that the detail names.",
     ),
     kind(404, "not_found", "Not found", "There is nothing at this address."),
     kind(
@@ -94,7 +136,31 @@ const KINDS: &[Kind] = &[
         "No such checkpoint",
         "A newer one may have replaced it.",
     ),
+    kind(
+        404,
+        "unknown_project",
+        "No such project",
+        "There is no project of this name.",
+    ),
     kind(404, "unknown_run", "No such run", "There is no run with this id."),
+    kind(
+        404,
+        "unknown_study",
+        "No such study",
+        "There is no study with this id.",
+    ),
+    kind(
+        404,
+        "unknown_token",
+        "No such token",
+        "There is no token with this id.",
+    ),
+    kind(
+        404,
+        "unknown_webhook",
+        "No such webhook",
+        "There is no webhook with this id.",
+    ),
     kind(
         404,
         "unknown_worker",
@@ -109,9 +175,21 @@ const KINDS: &[Kind] = &[
     ),
     kind(
         409,
+        "project_exists",
+        "The project exists",
+        "Another project has this name.",
+    ),
+    kind(
+        409,
         "request_running",
         "The request is being carried out",
         "A request with the same Idempotency-Key has not ended: ask again after Retry-After for its answer.",
+    ),
+    kind(
+        409,
+        "run_blocked",
+        "The run cannot begin",
+        "It depends on a run that did not succeed: try that one again first.",
     ),
     kind(
         409,
@@ -136,6 +214,18 @@ const KINDS: &[Kind] = &[
         "stale_lease",
         "Lease lost",
         "The run is in other hands or has ended; nothing was changed. The worker drops it.",
+    ),
+    kind(
+        409,
+        "token_name_taken",
+        "The name is taken",
+        "Another token has this name: choose one that says what it is for.",
+    ),
+    kind(
+        409,
+        "too_many_webhooks",
+        "Too many webhooks",
+        "Remove one that is not needed any more.",
     ),
     kind(
         413,
@@ -187,6 +277,12 @@ const KINDS: &[Kind] = &[
     ),
     kind(
         422,
+        "invalid_logs",
+        "Invalid log lines",
+        "Only workers meet this: the lines break a limit that the detail names.",
+    ),
+    kind(
+        422,
         "invalid_metrics",
         "Invalid metrics",
         "The batch cannot be stored; the detail names the series.",
@@ -214,6 +310,12 @@ const KINDS: &[Kind] = &[
         "internal",
         "Internal error",
         "The coordinator's fault: its log says more under the request's id.",
+    ),
+    kind(
+        503,
+        "crowded",
+        "Too many wait",
+        "Too many requests wait at once: ask again after Retry-After.",
     ),
     kind(
         503,
