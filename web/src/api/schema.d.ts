@@ -53,7 +53,7 @@ export interface paths {
         };
         /**
          * The content of a checkpoint: safetensors.
-         * @description Takes `Range` with one range, and `If-None-Match`.
+         * @description A checkpoint is gone when a newer one of its kind takes its place. Takes `Range` with one range, and `If-None-Match`.
          */
         get: operations["checkpoint_content"];
         put?: never;
@@ -316,6 +316,27 @@ export interface paths {
         };
         /** List the checkpoints of a run, newest first. */
         get: operations["list_checkpoints"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{id}/checkpoints/{kind}/content": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The content of a run's best or last checkpoint as it is now: an address that stays while checkpoints change.
+         * @description Takes `Range` with one range, and `If-None-Match`. The `ETag` is the SHA-256 of the content: give it as
+         *     `If-Range` where a download goes on, for the checkpoint may be a newer one by then.
+         */
+        get: operations["current_checkpoint_content"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1188,7 +1209,10 @@ export interface components {
             /** @description Where deliveries go from now on. */
             url?: string | null;
         };
-        /** @description A stored state of a network; its bytes are at `GET /checkpoints/{id}/content`, as safetensors. */
+        /**
+         * @description A stored state of a network; its bytes are at `GET /checkpoints/{id}/content`, as safetensors, until a newer one of
+         *     its kind takes its place; at `GET /runs/{id}/checkpoints/{kind}/content` are always those of the newest.
+         */
         Checkpoint: {
             /** @description The attempt that made it. */
             attempt: components["schemas"]["AttemptId"];
@@ -4256,6 +4280,88 @@ export interface operations {
             };
             /** @description Not Found */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
+        };
+    };
+    current_checkpoint_content: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The run */
+                id: components["schemas"]["RunId"];
+                /** @description Which of its checkpoints */
+                kind: components["schemas"]["CheckpointKind"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": number[];
+                };
+            };
+            /** @description Partial Content */
+            206: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": number[];
+                };
+            };
+            /** @description The content is the one that the client has */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Problem"];
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Range Not Satisfiable */
+            416: {
                 headers: {
                     [name: string]: unknown;
                 };

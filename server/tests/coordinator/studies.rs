@@ -1,15 +1,8 @@
 //! Studies: accepted whole or refused whole, what flows along their edges, lists and lineage.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it should be"
-)]
-
-mod common;
-
+use crate::common::App;
+use crate::common::study::{experiment, submit};
 use axum::http::StatusCode;
-use common::App;
-use common::study::{experiment, submit};
 use motif_proto::id::StudyId;
 use motif_proto::problem::FieldProblem;
 use motif_proto::run::{CheckpointKind, RunList};
@@ -319,8 +312,8 @@ async fn studies_are_listed_newest_first_page_by_page() {
 async fn the_studies_that_come_with_motif_are_accepted() {
     let app = App::start().await;
     for (text, runs) in [
-        (include_str!("../../deploy/studies/paper.toml"), 50),
-        (include_str!("../../deploy/studies/search.toml"), 27),
+        (include_str!("../../../deploy/studies/paper.toml"), 50),
+        (include_str!("../../../deploy/studies/search.toml"), 27),
     ] {
         let answer = app
             .request(

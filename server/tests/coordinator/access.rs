@@ -1,18 +1,11 @@
 //! Who is let in: tokens, scopes, sessions, and the record of who did what.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it should be"
-)]
-
-mod common;
-
 use std::time::Duration;
 
+use crate::common::{Answer, App};
 use axum::body::Body;
 use axum::http::request::Builder;
 use axum::http::{Method, Request, StatusCode, header};
-use common::{Answer, App};
 use http_body_util::BodyExt;
 use motif_proto::access::{ActorKind, AuditList, Me, NewToken, Scope, TokenCreated, TokenList};
 use motif_proto::run::{ExperimentAccepted, RunList};

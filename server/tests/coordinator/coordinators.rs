@@ -1,18 +1,11 @@
 //! Several coordinators on one database: any of them serves any request, and what happens by itself happens once.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it should be"
-)]
-
-mod common;
-
 use std::collections::HashSet;
 use std::time::Duration;
 
+use crate::common::App;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use common::App;
 use futures::StreamExt;
 use motif_proto::run::{AttemptState, CheckpointKind, RunState};
 use motif_proto::worker::{Claim, Outcome, Verdict};

@@ -1,15 +1,8 @@
 //! What becomes of runs that wait for others when those end, also at the same moment.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it should be"
-)]
-
-mod common;
-
+use crate::common::App;
+use crate::common::study::{carry_out, detail, experiment, fail, states, submit};
 use axum::http::StatusCode;
-use common::App;
-use common::study::{carry_out, detail, experiment, fail, states, submit};
 use motif_proto::run::{CheckpointKind, FailureClass, RunState};
 use motif_proto::study::{StudyDetail, StudyState};
 use motif_proto::worker::Outcome;
@@ -90,7 +83,7 @@ async fn failures_and_successes_at_the_same_moment_leave_nothing_waiting() {
         claims.push(app.claim(worker).await.unwrap());
     }
     let outcome = |i: usize| match i % 3 {
-        0 => common::study::failure(FailureClass::Diverged),
+        0 => crate::common::study::failure(FailureClass::Diverged),
         _ => Outcome::Succeeded,
     };
     let ends = claims.iter().enumerate();

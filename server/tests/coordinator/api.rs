@@ -1,15 +1,8 @@
 //! The API as clients meet it: submission, lists, and what bad input gets.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it should be"
-)]
-
-mod common;
-
+use crate::common::{App, fresh_database};
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
-use common::{App, fresh_database};
 use motif_proto::id::RunId;
 use motif_proto::run::{ExperimentAccepted, RunList, RunState};
 use motif_proto::spec::preset::PresetList;
@@ -22,7 +15,7 @@ const EXPERIMENTS: &str = "/api/v1/experiments";
 
 #[test]
 fn the_document_that_is_checked_in_is_the_one_that_is_served() {
-    let checked_in = include_str!("../../proto/openapi.json");
+    let checked_in = include_str!("../../../proto/openapi.json");
     assert!(
         checked_in.trim_end() == openapi_json(),
         "proto/openapi.json is stale: motif-server openapi > proto/openapi.json"

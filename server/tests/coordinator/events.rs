@@ -1,17 +1,10 @@
 //! Event streams: nothing is missed, and what cannot be caught up is said.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it should be"
-)]
-
-mod common;
-
 use std::time::Duration;
 
+use crate::common::App;
 use axum::body::{Body, BodyDataStream};
 use axum::http::{Request, StatusCode};
-use common::App;
 use futures::StreamExt;
 use motif_proto::run::{CheckpointKind, RunState};
 use motif_proto::worker::Outcome;

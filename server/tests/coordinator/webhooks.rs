@@ -1,21 +1,14 @@
 //! Webhooks: what is told when runs end, to receivers that answer well, badly or not at all.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it should be"
-)]
-
-mod common;
-
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::common::{App, fresh_database};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::post;
-use common::{App, fresh_database};
 use motif_proto::access::AuditList;
 use motif_proto::run::{Failure, FailureClass};
 use motif_proto::webhook::{Delivery, DeliveryList, DeliveryState, WebhookCreated, WebhookInfo, WebhookList};

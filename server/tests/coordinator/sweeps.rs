@@ -1,18 +1,11 @@
 //! Sweeps: their points, and successive halving that pauses and promotes real runs.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it should be"
-)]
-
-mod common;
-
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use crate::common::App;
+use crate::common::study::{detail, experiment, submit};
 use axum::http::StatusCode;
-use common::App;
-use common::study::{detail, experiment, submit};
 use motif_proto::id::RunId;
 use motif_proto::run::{CheckpointKind, RunState};
 use motif_proto::study::{StudyDetail, StudyState};

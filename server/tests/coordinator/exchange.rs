@@ -1,17 +1,10 @@
 //! What every exchange has: tags, encodings, limits, and what the document says of it.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it should be"
-)]
-
-mod common;
-
 use std::io::Write;
 
+use crate::common::{Answer, App};
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
-use common::{Answer, App};
 use motif_proto::problem::ProblemList;
 use motif_proto::run::ExperimentAccepted;
 use motif_server::http::rate::Rates;

@@ -1,14 +1,7 @@
 //! Artifacts: files that runs make, named only when their bytes are right.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it should be"
-)]
-
-mod common;
-
+use crate::common::{App, artifact_upload};
 use axum::http::{StatusCode, header};
-use common::{App, artifact_upload};
 use motif_proto::artifact::{Artifact, ArtifactList};
 use motif_proto::id::{ArtifactId, RunId};
 use motif_proto::run::CheckpointKind;

@@ -1,14 +1,7 @@
 //! Curves: what is stored once, what is cut back, what is read.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it should be"
-)]
-
-mod common;
-
+use crate::common::{App, batch};
 use axum::http::{Method, StatusCode};
-use common::{App, batch};
 use motif_proto::id::RunId;
 use motif_proto::metrics::{Curve, Measured, MetricsAccepted, MetricsOfRuns, POSTCARD};
 use motif_proto::run::CheckpointKind;
@@ -486,7 +479,7 @@ async fn curves_of_many_runs_come_in_one_answer() {
 
 #[tokio::test]
 async fn curves_of_earlier_versions_are_kept() {
-    let pool = common::fresh_database().await;
+    let pool = crate::common::fresh_database().await;
     let is_curves = |migration: &sqlx::migrate::Migration| migration.version >= 10;
     let mut before = sqlx::migrate::Migrator::DEFAULT;
     before.migrations = MIGRATOR

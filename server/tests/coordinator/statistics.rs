@@ -1,15 +1,8 @@
 //! Statistics over seeds.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it should be"
-)]
-
-mod common;
-
+use crate::common::App;
+use crate::common::study::{experiment, submit};
 use axum::http::StatusCode;
-use common::App;
-use common::study::{experiment, submit};
 use motif_proto::id::RunId;
 use motif_proto::statistics::{Difference, Statistics};
 use motif_proto::study::StudyDetail;

@@ -1,15 +1,8 @@
 //! What a token sees: its own projects, and nothing of the others.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it should be"
-)]
-
-mod common;
-
+use crate::common::{Answer, App};
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
-use common::{Answer, App};
 use futures::StreamExt;
 use motif_proto::access::{NewToken, ProjectInfo, ProjectList, Scope};
 use motif_proto::id::RunId;
@@ -211,7 +204,7 @@ async fn a_worker_gets_runs_of_its_projects_and_what_they_start_from() {
     let run = app.submit(spec).await;
 
     let worker = Holder::new(&app, Scope::Worker, &["arm"]).await;
-    let registration = serde_json::to_value(common::worker()).unwrap();
+    let registration = serde_json::to_value(crate::common::worker()).unwrap();
     let registered: WorkerRegistered = worker
         .post("/api/v1/worker/register", &registration)
         .await

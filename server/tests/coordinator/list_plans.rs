@@ -1,20 +1,13 @@
 //! What lists cost among many runs: how Postgres finds a page, not how long it takes here.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it should be"
-)]
-
-mod common;
-
+use crate::common::App;
 use axum::http::StatusCode;
-use common::App;
 use motif_proto::run::{RunList, RunState};
 use motif_server::domain::listing::{Condition, RunFilter, Sort};
 use motif_server::store::run_list::RunQuery;
 use serde_json::{Value, json};
 
-const MANY_RUNS: &str = include_str!("../../deploy/lib/many_runs.sql");
+const MANY_RUNS: &str = include_str!("../../../deploy/lib/many_runs.sql");
 const RUNS: u64 = 20_000;
 
 /// A laboratory with many runs.

@@ -1,17 +1,10 @@
 //! Logs of attempts: in order, once, within bounds, without secrets, and found again.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it should be"
-)]
-
-mod common;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::common::{Answer, App};
 use axum::http::StatusCode;
-use common::{Answer, App};
 use motif_proto::log::{LogBatch, LogLevel, LogLine, LogsAccepted, RunLogs};
 use motif_proto::worker::{Claim, Outcome};
 

@@ -1,16 +1,9 @@
 //! Leases: a worker that was thought dead does no harm, and one that comes back in time loses nothing.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it should be"
-)]
-
-mod common;
-
 use std::time::Duration;
 
+use crate::common::{App, artifact_upload, upload};
 use axum::http::StatusCode;
-use common::{App, artifact_upload, upload};
 use motif_proto::id::FencingToken;
 use motif_proto::run::{AttemptState, CheckpointKind, Failure, FailureClass, RunState};
 use motif_proto::worker::{Outcome, Verdict};

@@ -1,14 +1,7 @@
 //! What becomes of runs whose attempts fail, and of workers on which they do.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it should be"
-)]
-
-mod common;
-
+use crate::common::{App, worker};
 use axum::http::StatusCode;
-use common::{App, worker};
 use motif_proto::canary::CanaryReport;
 use motif_proto::id::{RunId, WorkerId};
 use motif_proto::run::{Failure, FailureClass, RunState};

@@ -1,16 +1,9 @@
 //! The queue: who gets which run.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it should be"
-)]
-
-mod common;
-
 use std::collections::HashSet;
 
+use crate::common::{App, worker};
 use axum::http::StatusCode;
-use common::{App, worker};
 use motif_proto::run::{Failure, FailureClass, Queue, RunState};
 use motif_proto::worker::{ClaimRequest, DeviceKind, Outcome, RegisterWorker};
 use serde_json::json;

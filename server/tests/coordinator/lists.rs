@@ -1,14 +1,7 @@
 //! Lists of runs: what they let through, in which order, page by page, and what they cost.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it should be"
-)]
-
-mod common;
-
+use crate::common::App;
 use axum::http::StatusCode;
-use common::App;
 use motif_proto::id::RunId;
 use motif_proto::run::RunList;
 use motif_proto::worker::Outcome;

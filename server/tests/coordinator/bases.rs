@@ -1,14 +1,7 @@
 //! Experiments that start from others: what they start from is found, fixed and kept.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it should be"
-)]
-
-mod common;
-
+use crate::common::App;
 use axum::http::StatusCode;
-use common::App;
 use motif_proto::id::RunId;
 use motif_proto::problem::FieldProblem;
 use motif_proto::run::{CheckpointKind, RunList, RunState};
@@ -17,7 +10,7 @@ use motif_proto::worker::Outcome;
 use serde_json::{Value, json};
 
 /// A demo of 600 batches that was trained to its end.
-async fn demo(app: &App) -> common::Trained {
+async fn demo(app: &App) -> crate::common::Trained {
     app.trained(json!({ "preset": "demo", "seed": 4 }), 600).await
 }
 

@@ -1,14 +1,7 @@
 //! What people ask of runs: cancel, pause, resume, retry, and other names for them.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it should be"
-)]
-
-mod common;
-
+use crate::common::{Answer, App};
 use axum::http::{Method, StatusCode};
-use common::{Answer, App};
 use motif_proto::id::RunId;
 use motif_proto::run::{
     AttemptState, CheckpointKind, Failure, FailureClass, RunDetail, RunState, RunSummary,

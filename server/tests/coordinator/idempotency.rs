@@ -1,15 +1,8 @@
 //! Requests that come again: one effect, one answer.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it should be"
-)]
-
-mod common;
-
+use crate::common::{Answer, App};
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
-use common::{Answer, App};
 use motif_proto::run::{ExperimentAccepted, RunList};
 use motif_proto::study::StudyDetail;
 use motif_server::domain::access::Actor;

@@ -1,15 +1,8 @@
 //! Checkpoints: named only when their bytes are right, and kept only while named.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it should be"
-)]
-
-mod common;
-
+use crate::common::{App, upload};
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
-use common::{App, upload};
 use motif_proto::run::{Checkpoint, CheckpointKind, CheckpointList};
 use motif_proto::worker::UploadCheckpoint;
 use serde_json::json;
@@ -167,4 +160,51 @@ async fn a_checkpoint_that_is_not_there_is_a_problem() {
     app.get(&path)
         .await
         .problem(StatusCode::NOT_FOUND, "unknown_checkpoint");
+}
+
+#[tokio::test]
+async fn the_address_of_a_run_s_best_checkpoint_stays_while_checkpoints_change() {
+    let app = App::start().await;
+    let claim = app.running().await;
+    let best = format!("/api/v1/runs/{}/checkpoints/best/content", claim.run);
+    let none = app.get(&best).await;
+    none.problem(StatusCode::NOT_FOUND, "unknown_checkpoint");
+    app.upload(&claim, CheckpointKind::Best, 5, b"five").await;
+    assert_eq!(app.get(&best).await.body, b"five");
+    app.upload(&claim, CheckpointKind::Last, 7, b"seven").await;
+    app.upload(&claim, CheckpointKind::Best, 9, b"nine").await;
+    assert_eq!(app.get(&best).await.body, b"nine");
+    let worst = format!("/api/v1/runs/{}/checkpoints/worst/content", claim.run);
+    app.get(&worst)
+        .await
+        .problem(StatusCode::BAD_REQUEST, "invalid_id");
+    let nobody = motif_proto::id::RunId::new();
+    let path = format!("/api/v1/runs/{nobody}/checkpoints/best/content");
+    app.get(&path).await.problem(StatusCode::NOT_FOUND, "unknown_run");
+}
+
+#[tokio::test]
+async fn a_download_finds_the_newer_bytes_that_took_the_place_of_those_it_looked_for() {
+    let app = App::start().await;
+    let claim = app.running().await;
+    let path = format!("/api/v1/runs/{}/checkpoints/last/content", claim.run);
+    app.upload(&claim, CheckpointKind::Last, 1, b"1").await;
+    let replacing = async {
+        for batch in 2..150 {
+            let content = batch.to_string();
+            app.upload(&claim, CheckpointKind::Last, batch, content.as_bytes())
+                .await;
+        }
+    };
+    let reading = async {
+        let mut before = 0;
+        while before < 149 {
+            let answer = app.get(&path).await;
+            assert_eq!(answer.status, StatusCode::OK);
+            let now: u64 = String::from_utf8(answer.body).unwrap().parse().unwrap();
+            assert!(now >= before);
+            before = now;
+        }
+    };
+    tokio::join!(replacing, reading);
 }

@@ -1,0 +1,33 @@
+//! The coordinator's tests against a real Postgres, in one program: it is linked once and starts one server.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it should be"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod access;
+mod api;
+mod artifacts;
+mod bases;
+mod checkpoints;
+mod coordinators;
+mod curves;
+mod dependants;
+mod events;
+mod exchange;
+mod idempotency;
+mod leases;
+mod list_plans;
+mod lists;
+mod logs;
+mod projects;
+mod queue;
+mod retries;
+mod statistics;
+mod steering;
+mod studies;
+mod sweeps;
+mod webhooks;
