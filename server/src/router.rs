@@ -9,6 +9,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing};
 use motif_proto::access::Scope;
+use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
@@ -93,6 +94,9 @@ pub enum Reach {
 struct Document;
 
 /// Everything the coordinator answers.
+///
+/// The layers come in two stacks, the outermost of each first: axum boxes a route anew for every call of `layer`, and
+/// clones it for every request.
 pub fn router(state: AppState, reach: Reach) -> Router {
     let (api, document) = api().split_for_parts();
     let document = document_json(document);
@@ -110,34 +114,40 @@ pub fn router(state: AppState, reach: Reach) -> Router {
         .fallback(dashboard::serve)
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
         .with_state(state)
-        .layer(middleware::from_fn(etag::tag))
-        .layer(middleware::from_fn_with_state(keys, idempotency::answer_once))
-        .layer(middleware::from_fn_with_state(rates, rate::limit))
-        .layer(middleware::from_fn_with_state(door, access::identify))
-        .layer(middleware::from_fn_with_state(reach, guard::refuse_strangers))
-        .layer(RequestDecompressionLayer::new().gzip(true).zstd(true))
-        .layer(middleware::from_fn(encoding::refuse_unknown))
         .layer(
-            CompressionLayer::new()
-                .gzip(true)
-                .zstd(true)
-                .compress_when(compressed),
+            ServiceBuilder::new()
+                .layer(middleware::from_fn_with_state(reach, guard::refuse_strangers))
+                .layer(middleware::from_fn_with_state(door, access::identify))
+                .layer(middleware::from_fn_with_state(rates, rate::limit))
+                .layer(middleware::from_fn_with_state(keys, idempotency::answer_once))
+                .layer(middleware::from_fn(etag::tag)),
         )
-        .layer(middleware::from_fn(etag::name_encoding))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn(render_problems))
-        .layer(header_layer("x-content-type-options", "nosniff"))
-        .layer(header_layer("referrer-policy", "no-referrer"))
-        .layer(header_layer("x-frame-options", "DENY"))
-        .layer(header_layer(
-            "content-security-policy",
-            dashboard::CONTENT_SECURITY_POLICY,
-        ))
-        .layer(PropagateRequestIdLayer::x_request_id())
-        .layer(TraceLayer::new_for_http().make_span_with(request_span))
-        .layer(middleware::from_fn(monitoring::http::measure))
-        .layer(middleware::from_fn(guard::forget_strange_request_ids))
-        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+        .layer(RequestDecompressionLayer::new().gzip(true).zstd(true))
+        .layer(
+            ServiceBuilder::new()
+                .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+                .layer(middleware::from_fn(guard::forget_strange_request_ids))
+                .layer(middleware::from_fn(monitoring::http::measure))
+                .layer(TraceLayer::new_for_http().make_span_with(request_span))
+                .layer(PropagateRequestIdLayer::x_request_id())
+                .layer(header_layer(
+                    "content-security-policy",
+                    dashboard::CONTENT_SECURITY_POLICY,
+                ))
+                .layer(header_layer("x-frame-options", "DENY"))
+                .layer(header_layer("referrer-policy", "no-referrer"))
+                .layer(header_layer("x-content-type-options", "nosniff"))
+                .layer(middleware::from_fn(render_problems))
+                .layer(CatchPanicLayer::custom(panicked))
+                .layer(middleware::from_fn(etag::name_encoding))
+                .layer(
+                    CompressionLayer::new()
+                        .gzip(true)
+                        .zstd(true)
+                        .compress_when(compressed),
+                )
+                .layer(middleware::from_fn(encoding::refuse_unknown)),
+        )
 }
 
 /// The OpenAPI document, as it is checked in.

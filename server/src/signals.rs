@@ -45,7 +45,10 @@ pub enum Signal {
 
 /// Sends and receives signals; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Signals {
+pub struct Signals(Arc<Channels>);
+
+#[derive(Debug)]
+struct Channels {
     /// Tells our own notices from those of other coordinators.
     own: Uuid,
     runs: broadcast::Sender<RunId>,
@@ -53,7 +56,7 @@ pub struct Signals {
     queue: watch::Sender<u64>,
     access: watch::Sender<u64>,
     sweeps: watch::Sender<u64>,
-    outgoing: Arc<Outgoing>,
+    outgoing: Outgoing,
 }
 
 #[derive(Debug, Default)]
@@ -66,67 +69,68 @@ impl Signals {
     /// Signals that reach this process alone until [`Signals::run`] carries them.
     #[must_use]
     pub fn new() -> Self {
-        Self {
+        Self(Arc::new(Channels {
             own: Uuid::now_v7(),
             runs: broadcast::Sender::new(BACKLOG),
             asked: broadcast::Sender::new(BACKLOG),
             queue: watch::Sender::new(0),
             access: watch::Sender::new(0),
             sweeps: watch::Sender::new(0),
-            outgoing: Arc::default(),
-        }
+            outgoing: Outgoing::default(),
+        }))
     }
 
     /// Tells everybody, here and at other coordinators.
     pub fn send(&self, signal: Signal) {
         self.deliver(signal);
         let mut gathered = self
+            .0
             .outgoing
             .gathered
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         gathered.insert(signal);
-        self.outgoing.some.notify_one();
+        self.0.outgoing.some.notify_one();
     }
 
     /// Hears of every run that has news from now on.
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<RunId> {
-        self.runs.subscribe()
+        self.0.runs.subscribe()
     }
 
     /// Hears of every attempt of whose worker something is asked from now on.
     #[must_use]
     pub fn asked(&self) -> broadcast::Receiver<AttemptId> {
-        self.asked.subscribe()
+        self.0.asked.subscribe()
     }
 
     /// Changes whenever a run begins to wait for a worker.
     #[must_use]
     pub fn queue(&self) -> watch::Receiver<u64> {
-        self.queue.subscribe()
+        self.0.queue.subscribe()
     }
 
     /// Changes whenever a token or a session ends.
     #[must_use]
     pub fn access(&self) -> watch::Receiver<u64> {
-        self.access.subscribe()
+        self.0.access.subscribe()
     }
 
     /// Changes whenever a run rests where its sweep compares.
     #[must_use]
     pub fn sweeps(&self) -> watch::Receiver<u64> {
-        self.sweeps.subscribe()
+        self.0.sweeps.subscribe()
     }
 
     fn deliver(&self, signal: Signal) {
         // No listener is no error.
         match signal {
-            Signal::Run(run) => drop(self.runs.send(run)),
-            Signal::Asked(attempt) => drop(self.asked.send(attempt)),
-            Signal::Queue => self.queue.send_modify(|count| *count = count.wrapping_add(1)),
-            Signal::Access => self.access.send_modify(|count| *count = count.wrapping_add(1)),
-            Signal::Sweep => self.sweeps.send_modify(|count| *count = count.wrapping_add(1)),
+            Signal::Run(run) => drop(self.0.runs.send(run)),
+            Signal::Asked(attempt) => drop(self.0.asked.send(attempt)),
+            Signal::Queue => self.0.queue.send_modify(|count| *count = count.wrapping_add(1)),
+            Signal::Access => self.0.access.send_modify(|count| *count = count.wrapping_add(1)),
+            Signal::Sweep => self.0.sweeps.send_modify(|count| *count = count.wrapping_add(1)),
         }
     }
 
@@ -141,9 +145,10 @@ impl Signals {
 
     async fn carry_out(&self, pool: &PgPool) {
         loop {
-            self.outgoing.some.notified().await;
+            self.0.outgoing.some.notified().await;
             let signals = std::mem::take(
                 &mut *self
+                    .0
                     .outgoing
                     .gathered
                     .lock()
@@ -151,7 +156,7 @@ impl Signals {
             );
             let sent = sqlx::query("select pg_notify($1, notice) from unnest($2::text[]) as notice")
                 .bind(CHANNEL)
-                .bind(pack(self.own, &signals))
+                .bind(pack(self.0.own, &signals))
                 .execute(pool)
                 .await;
             if let Err(error) = sent {
@@ -175,7 +180,7 @@ impl Signals {
         listener.listen(CHANNEL).await?;
         loop {
             let notice = listener.recv().await?;
-            if let Some(signals) = unpack(self.own, notice.payload()) {
+            if let Some(signals) = unpack(self.0.own, notice.payload()) {
                 signals.for_each(|signal| self.deliver(signal));
             }
         }
