@@ -114,7 +114,7 @@ fn whatever_is_changed_in_a_folder_is_found() {
         *weights = HostTensor::from_tensor(&(weights.to_tensor() * 1.01));
     };
     type Change<'a> = (&'a str, Box<dyn Fn() + 'a>);
-    let changes: [Change<'_>; 6] = [
+    let changes: [Change<'_>; 9] = [
         (
             "tensor `first.fc.bias`",
             Box::new(checkpoint("checkpoint-last.safetensors", other_moments)),
@@ -142,13 +142,39 @@ fn whatever_is_changed_in_a_folder_is_found() {
             })),
         ),
         (
+            "batches.csv: batches 0 to 4 from the beginning: DIFFERENT: batch 1: delay_steps is `1`",
+            Box::new(text("batches.csv", |text| {
+                let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+                let mut columns: Vec<&str> = lines[2].split(',').collect();
+                columns[4] = "1";
+                lines[2] = columns.join(",");
+                lines.join("\n") + "\n"
+            })),
+        ),
+        (
+            "batches.csv: record of the batches: DIFFERENT: a line is about batch 3, where 2 should be",
+            Box::new(text("batches.csv", |text| {
+                let others = text.lines().filter(|line| !line.starts_with("2,"));
+                others.map(|line| format!("{line}\n")).collect()
+            })),
+        ),
+        (
+            "batch 4: total is 0.5, in losses.txt",
+            Box::new(text("batches.csv", |text| {
+                let (before, last) = text.trim_end().rsplit_once('\n').expect("lines");
+                let mut columns: Vec<&str> = last.split(',').collect();
+                columns[7] = "0.5";
+                format!("{before}\n{}\n", columns.join(","))
+            })),
+        ),
+        (
             "asks for `learning_rate` 0.002",
             Box::new(text("hp.json", |text| {
                 text.replace("\"learning_rate\": 0.001", "\"learning_rate\": 0.002")
             })),
         ),
     ];
-    let files = ["losses.txt", "test_losses.txt", "hp.json"];
+    let files = ["losses.txt", "test_losses.txt", "batches.csv", "hp.json"];
     let files = files
         .into_iter()
         .chain(["checkpoint-last.safetensors", "checkpoint-best.safetensors"]);

@@ -4,6 +4,8 @@
 //! after the best state can be recomputed, with the evaluations among them, and the evaluations of both states. A
 //! recomputation that arrives at a state of the folder must be in that state.
 
+mod history;
+
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -18,10 +20,10 @@ use motif_proto::run::CheckpointKind;
 use motif_proto::spec::ExperimentKind;
 use serde::Serialize;
 
+use self::history::History;
 use crate::base::{BaseError, LocalBase};
-use crate::local::history::{Began, evaluations_between, read_numbers};
 use crate::local::hyperparameters::Stored;
-use crate::local::{HYPERPARAMETERS, LOSSES, TEST_LOSSES, checkpoint_file, read_stored};
+use crate::local::{BATCHES, HYPERPARAMETERS, LOSSES, TEST_LOSSES, checkpoint_file, read_stored, record};
 use crate::spec::{training_config, with_inputs_of};
 use crate::table;
 
@@ -113,6 +115,7 @@ pub fn verify(
     };
     add(run.settings(&last), follow);
     add(history.lengths(&last), follow);
+    add(history.records(&last), follow);
     let best_is_last = best.next_batch == last.next_batch;
     let mut held = vec![(CheckpointKind::Best, &best), (CheckpointKind::Last, &last)];
     for check in run.beginning(&last, &history, &held, batches, follow)? {
@@ -128,66 +131,6 @@ pub fn verify(
     let name = if best_is_last { "last and best" } else { "last" };
     add(run.evaluation_of(name, &last, &history, follow)?, follow);
     Ok(checks)
-}
-
-/// The numbers of both files.
-struct History {
-    losses: Vec<f64>,
-    test_losses: Vec<f64>,
-    began: Began,
-    save_every: u64,
-}
-
-impl History {
-    fn read(folder: &Path, stored: &Stored) -> Result<Self, VerifyError> {
-        let numbers = |name: &str| {
-            let path = folder.join(name);
-            read_numbers(&path).map_err(|source| VerifyError::Read { path, source })
-        };
-        Ok(Self {
-            losses: numbers(LOSSES)?,
-            test_losses: numbers(TEST_LOSSES)?,
-            began: stored.began,
-            save_every: stored
-                .spec
-                .training
-                .as_ref()
-                .map_or(1, |training| training.save_every),
-        })
-    }
-
-    /// The recorded loss of a batch.
-    fn loss(&self, batch: u64) -> Option<f64> {
-        let line = (self.began.losses + batch).checked_sub(self.began.batch)?;
-        self.losses.get(usize::try_from(line).ok()?).copied()
-    }
-
-    /// The recorded result of the evaluation after a batch.
-    fn evaluation(&self, batch: u64) -> Option<f64> {
-        let since = evaluations_between(self.began.evaluated, Some(batch), self.save_every);
-        let line = (self.began.test_losses + since).checked_sub(1)?;
-        self.test_losses.get(usize::try_from(line).ok()?).copied()
-    }
-
-    /// Whether both files have the lines that the last state presumes; more only where the run is not finished.
-    fn lengths(&self, last: &Checkpoint) -> Check {
-        let expected = self.began.lines(Some(last), self.save_every);
-        let finished = last.next_batch >= last.config.batches;
-        let files = [
-            (LOSSES, self.losses.len() as u64, expected.losses),
-            (TEST_LOSSES, self.test_losses.len() as u64, expected.test_losses),
-        ];
-        let wrong =
-            |&(_, found, expected): &(&str, u64, u64)| found < expected || (finished && found > expected);
-        let words = |(file, found, expected)| {
-            format!("{file} has {found} lines, where the last state presumes {expected}")
-        };
-        Check {
-            compared: files.len() as u64,
-            mismatch: files.into_iter().find(wrong).map(words),
-            ..Check::of("length of the histories", LOSSES)
-        }
-    }
 }
 
 struct Run<'a> {
@@ -387,6 +330,7 @@ fn stretch(
     let first = trainer.next_batch();
     let what = format!("batches {whence}");
     let mut losses = Check::of(&what, LOSSES);
+    let mut records = Check::of(&what, BATCHES);
     let mut evaluations = Check::of(&format!("evaluations {whence}"), TEST_LOSSES);
     let mut states = Vec::new();
     while losses.compared < batches && losses.passed() && evaluations.passed() && !trainer.is_finished() {
@@ -396,6 +340,12 @@ fn stretch(
         follow.under_way(&what, losses.compared as f64 / batches as f64);
         let report = trainer.train_batch()?;
         losses.compare(report.batch, report.losses.total, recorded);
+        if let Some(recorded) = history.record(report.batch) {
+            records.compared += 1;
+            let difference = record::difference(&record::line(&report), recorded);
+            let named = difference.map(|words| format!("batch {}: {words}", report.batch));
+            records.mismatch = records.mismatch.or(named);
+        }
         states.extend(held.iter().filter_map(|held| same_state(&trainer, *held)));
         if let Some(recorded) = history
             .evaluation(report.batch)
@@ -411,10 +361,17 @@ fn stretch(
     }
     match losses.compared {
         0 => losses.skipped = Some("none was recorded".to_owned()),
-        count => losses.what = format!("batches {first} to {} {whence}", first + count - 1),
+        count => {
+            losses.what = format!("batches {first} to {} {whence}", first + count - 1);
+            records.what.clone_from(&losses.what);
+        }
     }
     let mut checks = vec![losses];
-    checks.extend(Some(evaluations).filter(|check| check.compared > 0));
+    checks.extend(
+        [records, evaluations]
+            .into_iter()
+            .filter(|check| check.compared > 0),
+    );
     checks.extend(states);
     Ok(checks)
 }
