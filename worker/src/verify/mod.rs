@@ -9,7 +9,7 @@ mod history;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use motif_motor::checkpoint::Checkpoint;
+use motif_motor::checkpoint::{Best, Checkpoint};
 use motif_motor::config::{Objective, TrainingConfig};
 use motif_motor::device::Numerics;
 use motif_motor::error::Error as MotorError;
@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use self::history::History;
 use crate::base::{BaseError, LocalBase};
-use crate::local::hyperparameters::Stored;
+use crate::local::hyperparameters::{Stored, contradiction};
 use crate::local::{BATCHES, HYPERPARAMETERS, LOSSES, TEST_LOSSES, checkpoint_file, read_stored, record};
 use crate::spec::{training_config, with_inputs_of};
 use crate::table;
@@ -107,7 +107,11 @@ pub fn verify(
     }
     let history = History::read(folder, &run.stored)?;
     let last = run.checkpoint(CheckpointKind::Last)?;
-    let best = run.checkpoint(CheckpointKind::Best)?;
+    // A continued run that never came below its base's best has none of its own.
+    let known_best = last.best.filter(|best| best.batch >= run.stored.began.batch);
+    let best = known_best
+        .map(|_| run.checkpoint(CheckpointKind::Best))
+        .transpose()?;
     let mut checks = Vec::new();
     let mut add = |check: Check, follow: &mut dyn Follow| {
         follow.checked(&check);
@@ -116,17 +120,26 @@ pub fn verify(
     add(run.settings(&last), follow);
     add(history.lengths(&last), follow);
     add(history.records(&last), follow);
-    let best_is_last = best.next_batch == last.next_batch;
-    let mut held = vec![(CheckpointKind::Best, &best), (CheckpointKind::Last, &last)];
+    if let (Some(best), Some(known)) = (&best, known_best) {
+        add(is_that_one(best, known, &last), follow);
+    }
+    let best_is_last = best
+        .as_ref()
+        .is_some_and(|best| best.next_batch == last.next_batch);
+    let held_last = (CheckpointKind::Last, &last);
+    let held: Vec<Held<'_>> = best
+        .iter()
+        .map(|best| (CheckpointKind::Best, best))
+        .chain([held_last])
+        .collect();
     for check in run.beginning(&last, &history, &held, batches, follow)? {
         add(check, follow);
     }
-    if !best_is_last {
-        held.remove(0);
-        for check in run.after(&best, &last, &history, &held, batches, follow)? {
+    if let Some(best) = best.as_ref().filter(|_| !best_is_last) {
+        for check in run.after(best, &last, &history, &[held_last], batches, follow)? {
             add(check, follow);
         }
-        add(run.evaluation_of("best", &best, &history, follow)?, follow);
+        add(run.evaluation_of("best", best, &history, follow)?, follow);
     }
     let name = if best_is_last { "last and best" } else { "last" };
     add(run.evaluation_of(name, &last, &history, follow)?, follow);
@@ -163,7 +176,7 @@ impl Run<'_> {
         Ok(Some(trainer))
     }
 
-    /// Whether the last state was trained as hp.json asks.
+    /// Whether the last state was trained as hp.json asks, and all of hp.json asks for the same.
     fn settings(&self, last: &Checkpoint) -> Check {
         let asked = TrainingConfig {
             engine: last.config.engine,
@@ -175,14 +188,38 @@ impl Run<'_> {
             .into_iter()
             .flatten()
             .find(|(field, value)| asked.get(*field) != Some(*value));
+        let differs = differs.map(|(field, value)| {
+            let asked = asked.get(field).unwrap_or(&serde_json::Value::Null);
+            format!("hp.json asks for `{field}` {asked}, the last state was trained with {value}")
+        });
+        let written = std::fs::read(self.folder.join(HYPERPARAMETERS)).unwrap_or_default();
+        let written = serde_json::from_slice(&written).unwrap_or_default();
         Check {
             compared: 1,
-            mismatch: differs.map(|(field, value)| {
-                let asked = asked.get(field).unwrap_or(&serde_json::Value::Null);
-                format!("hp.json asks for `{field}` {asked}, the last state was trained with {value}")
-            }),
+            mismatch: differs
+                .or_else(|| contradiction(&written, &self.stored))
+                .or_else(|| self.false_beginning()),
             ..Check::of("settings of the last state", HYPERPARAMETERS)
         }
+    }
+
+    /// What `began` says that cannot be.
+    fn false_beginning(&self) -> Option<String> {
+        let began = self.stored.began;
+        let expected = match (self.stored.spec.kind, &self.base) {
+            (ExperimentKind::Continue, None) => return None,
+            (ExperimentKind::Continue, Some(base)) => (base.next_batch, base.evaluated),
+            _ if began.is_at_batch_0() => return None,
+            _ => (0, None),
+        };
+        let differs =
+            (began.batch, began.evaluated) != expected || self.stored.spec.kind != ExperimentKind::Continue;
+        differs.then(|| {
+            format!(
+                "`began` says batch {}, the run began at batch {}",
+                began.batch, expected.0
+            )
+        })
     }
 
     fn beginning(
@@ -374,6 +411,20 @@ fn stretch(
     );
     checks.extend(states);
     Ok(checks)
+}
+
+/// Whether the best state is the one that the last state knows as such. It may be a later one where the run was killed
+/// between the two files.
+fn is_that_one(best: &Checkpoint, known: Best, last: &Checkpoint) -> Check {
+    let (found, expected) = (best.next_batch.saturating_sub(1), known.batch);
+    let wrong = found != expected && best.next_batch <= last.next_batch;
+    Check {
+        compared: 1,
+        mismatch: wrong.then(|| {
+            format!("it is the state after batch {found}, the best evaluation that of batch {expected}")
+        }),
+        ..Check::of("which state is the best", checkpoint_file(CheckpointKind::Best))
+    }
 }
 
 /// Whether a trainer that has come to where a state of the folder was taken is in that state.

@@ -1,6 +1,6 @@
 //! What `motif-worker verify` finds, and what it accepts.
 
-use motif_motor::checkpoint::Checkpoint;
+use motif_motor::checkpoint::{Best, Checkpoint};
 use motif_motor::host_tensor::HostTensor;
 
 use super::{base, finish, program, read, said, train, verify, write};
@@ -114,7 +114,7 @@ fn whatever_is_changed_in_a_folder_is_found() {
         *weights = HostTensor::from_tensor(&(weights.to_tensor() * 1.01));
     };
     type Change<'a> = (&'a str, Box<dyn Fn() + 'a>);
-    let changes: [Change<'_>; 9] = [
+    let changes: [Change<'_>; 12] = [
         (
             "tensor `first.fc.bias`",
             Box::new(checkpoint("checkpoint-last.safetensors", other_moments)),
@@ -168,6 +168,25 @@ fn whatever_is_changed_in_a_folder_is_found() {
             })),
         ),
         (
+            "the best evaluation that of batch 1",
+            Box::new(checkpoint("checkpoint-last.safetensors", |checkpoint| {
+                checkpoint.best = Some(Best { value: 0.1, batch: 1 });
+            })),
+        ),
+        (
+            "`began` says batch 2, the run began at batch 0",
+            Box::new(text("hp.json", |text| {
+                let began = "{\"batch\": 2, \"evaluated\": null, \"losses\": 2, \"test_losses\": 0}";
+                text.replacen('{', &format!("{{\"began\": {began},"), 1)
+            })),
+        ),
+        (
+            "`epochs` is 6, by its spec 5",
+            Box::new(text("hp.json", |text| {
+                text.replace("\"epochs\": 5", "\"epochs\": 6")
+            })),
+        ),
+        (
             "asks for `learning_rate` 0.002",
             Box::new(text("hp.json", |text| {
                 text.replace("\"learning_rate\": 0.001", "\"learning_rate\": 0.002")
@@ -191,4 +210,20 @@ fn whatever_is_changed_in_a_folder_is_found() {
         }
     }
     assert!(verify(&run).status.success());
+}
+
+#[test]
+fn a_continued_run_that_stays_above_its_base_s_best_is_verified_without_a_best_state() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut checkpoint = base(folder.path());
+    checkpoint.best = Some(Best { value: 0.0, batch: 4 });
+    let path = folder.path().join("base/checkpoint-last.safetensors");
+    checkpoint.write_to(&path).expect("written");
+    let text = "kind = \"continue\"\nbase = \"base\"\nbase_checkpoint = \"last\"\n[training]\nbatches = 9\n";
+    let spec = write(folder.path(), "continue.toml", text);
+    let out = folder.path().join("continued");
+    finish(&mut train(&spec, &out));
+    assert!(!out.join("checkpoint-best.safetensors").exists());
+    let verified = verify(&out);
+    assert!(verified.status.success(), "{}", said(&verified));
 }
