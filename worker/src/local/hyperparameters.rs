@@ -85,6 +85,16 @@ pub fn document(stored: &Stored) -> Value {
     family
 }
 
+/// The first of the family's names under which a document says something else than its own spec, in words.
+#[must_use]
+pub fn contradiction(written: &Value, stored: &Stored) -> Option<String> {
+    let meant = document(stored);
+    let mut names = meant.as_object()?.iter().filter(|(name, _)| *name != "spec");
+    let (name, value) = names.find(|(name, value)| written.get(*name) != Some(*value))?;
+    let found = written.get(name).unwrap_or(&Value::Null);
+    Some(format!("`{name}` is {found}, by its spec {value}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +122,13 @@ mod tests {
         assert_eq!(
             (&written["activation"], &written["t_const"]),
             (&json!("softplus"), &json!(20.0))
+        );
+        assert_eq!(contradiction(&written, &stored), None);
+        let mut other = written.clone();
+        other["lr"] = json!(0.5);
+        assert_eq!(
+            contradiction(&other, &stored).as_deref(),
+            Some("`lr` is 0.5, by its spec 0.001")
         );
         assert_eq!(serde_json::from_value::<Stored>(written).expect("read"), stored);
     }

@@ -14,7 +14,7 @@
 
 pub mod history;
 pub mod hyperparameters;
-mod record;
+pub mod record;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

@@ -10,7 +10,7 @@ const HEADER: &str = "batch,task,speed,movement_steps,delay_steps,directions,bac
                       weight,muscle,dynamics,imitation,grad_norm\n";
 
 /// A batch's line. Numbers have the digits that read back exactly; directions stand in the order of the trials.
-pub(super) fn line(report: &BatchReport) -> String {
+pub fn line(report: &BatchReport) -> String {
     let conditions = &report.conditions;
     let movement_steps = conditions.task.movement_steps(conditions.mode)[conditions.speed];
     let directions = |directions: &[usize]| -> String {
@@ -89,6 +89,41 @@ fn bytes_before(reader: &mut impl BufRead, next_batch: u64) -> io::Result<u64> {
         }
         kept += line.len() as u64;
     }
+}
+
+/// The lines of a file below its heading, with the batch that each is about. None where there is no such file.
+pub fn read(path: &Path) -> io::Result<Vec<(u64, String)>> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+        Err(error) => return Err(error),
+    };
+    let invalid = |line: &str| io::Error::new(io::ErrorKind::InvalidData, format!("`{line}` is no record"));
+    let lines = text.strip_prefix(HEADER).ok_or_else(|| invalid(&text))?;
+    let record = |line: &str| {
+        let batch = batch_of(line.as_bytes()).ok_or_else(|| invalid(line))?;
+        Ok((batch, line.to_owned()))
+    };
+    lines.lines().map(record).collect()
+}
+
+/// The total loss in a line.
+pub fn total_of(line: &str) -> Option<f64> {
+    let column = HEADER.split(',').position(|name| name == "total")?;
+    line.split(',').nth(column)?.parse().ok()
+}
+
+/// The first column in which two lines differ, in words.
+pub fn difference(recomputed: &str, recorded: &str) -> Option<String> {
+    let [ours, theirs] = [recomputed, recorded].map(|line| line.trim_end().split(','));
+    if ours.clone().count() != theirs.clone().count() {
+        return Some("another number of columns".to_owned());
+    }
+    let columns = HEADER.trim_end().split(',').zip(ours.zip(theirs));
+    columns
+        .filter(|(_, (ours, theirs))| ours != theirs)
+        .map(|(name, (ours, theirs))| format!("{name} is `{theirs}`, recomputed `{ours}`"))
+        .next()
 }
 
 fn batch_of(line: &[u8]) -> Option<u64> {

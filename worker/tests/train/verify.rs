@@ -1,6 +1,6 @@
 //! What `motif-worker verify` finds, and what it accepts.
 
-use motif_motor::checkpoint::Checkpoint;
+use motif_motor::checkpoint::{Best, Checkpoint};
 use motif_motor::host_tensor::HostTensor;
 
 use super::{base, finish, program, read, said, train, verify, write};
@@ -114,7 +114,7 @@ fn whatever_is_changed_in_a_folder_is_found() {
         *weights = HostTensor::from_tensor(&(weights.to_tensor() * 1.01));
     };
     type Change<'a> = (&'a str, Box<dyn Fn() + 'a>);
-    let changes: [Change<'_>; 6] = [
+    let changes: [Change<'_>; 12] = [
         (
             "tensor `first.fc.bias`",
             Box::new(checkpoint("checkpoint-last.safetensors", other_moments)),
@@ -142,13 +142,58 @@ fn whatever_is_changed_in_a_folder_is_found() {
             })),
         ),
         (
+            "batches.csv: batches 0 to 4 from the beginning: DIFFERENT: batch 1: delay_steps is `1`",
+            Box::new(text("batches.csv", |text| {
+                let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+                let mut columns: Vec<&str> = lines[2].split(',').collect();
+                columns[4] = "1";
+                lines[2] = columns.join(",");
+                lines.join("\n") + "\n"
+            })),
+        ),
+        (
+            "batches.csv: record of the batches: DIFFERENT: a line is about batch 3, where 2 should be",
+            Box::new(text("batches.csv", |text| {
+                let others = text.lines().filter(|line| !line.starts_with("2,"));
+                others.map(|line| format!("{line}\n")).collect()
+            })),
+        ),
+        (
+            "batch 4: total is 0.5, in losses.txt",
+            Box::new(text("batches.csv", |text| {
+                let (before, last) = text.trim_end().rsplit_once('\n').expect("lines");
+                let mut columns: Vec<&str> = last.split(',').collect();
+                columns[7] = "0.5";
+                format!("{before}\n{}\n", columns.join(","))
+            })),
+        ),
+        (
+            "the best evaluation that of batch 1",
+            Box::new(checkpoint("checkpoint-last.safetensors", |checkpoint| {
+                checkpoint.best = Some(Best { value: 0.1, batch: 1 });
+            })),
+        ),
+        (
+            "`began` says batch 2, the run began at batch 0",
+            Box::new(text("hp.json", |text| {
+                let began = "{\"batch\": 2, \"evaluated\": null, \"losses\": 2, \"test_losses\": 0}";
+                text.replacen('{', &format!("{{\"began\": {began},"), 1)
+            })),
+        ),
+        (
+            "`epochs` is 6, by its spec 5",
+            Box::new(text("hp.json", |text| {
+                text.replace("\"epochs\": 5", "\"epochs\": 6")
+            })),
+        ),
+        (
             "asks for `learning_rate` 0.002",
             Box::new(text("hp.json", |text| {
                 text.replace("\"learning_rate\": 0.001", "\"learning_rate\": 0.002")
             })),
         ),
     ];
-    let files = ["losses.txt", "test_losses.txt", "hp.json"];
+    let files = ["losses.txt", "test_losses.txt", "batches.csv", "hp.json"];
     let files = files
         .into_iter()
         .chain(["checkpoint-last.safetensors", "checkpoint-best.safetensors"]);
@@ -165,4 +210,20 @@ fn whatever_is_changed_in_a_folder_is_found() {
         }
     }
     assert!(verify(&run).status.success());
+}
+
+#[test]
+fn a_continued_run_that_stays_above_its_base_s_best_is_verified_without_a_best_state() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut checkpoint = base(folder.path());
+    checkpoint.best = Some(Best { value: 0.0, batch: 4 });
+    let path = folder.path().join("base/checkpoint-last.safetensors");
+    checkpoint.write_to(&path).expect("written");
+    let text = "kind = \"continue\"\nbase = \"base\"\nbase_checkpoint = \"last\"\n[training]\nbatches = 9\n";
+    let spec = write(folder.path(), "continue.toml", text);
+    let out = folder.path().join("continued");
+    finish(&mut train(&spec, &out));
+    assert!(!out.join("checkpoint-best.safetensors").exists());
+    let verified = verify(&out);
+    assert!(verified.status.success(), "{}", said(&verified));
 }

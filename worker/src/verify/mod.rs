@@ -4,10 +4,12 @@
 //! after the best state can be recomputed, with the evaluations among them, and the evaluations of both states. A
 //! recomputation that arrives at a state of the folder must be in that state.
 
+mod history;
+
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use motif_motor::checkpoint::Checkpoint;
+use motif_motor::checkpoint::{Best, Checkpoint};
 use motif_motor::config::{Objective, TrainingConfig};
 use motif_motor::device::Numerics;
 use motif_motor::error::Error as MotorError;
@@ -18,10 +20,10 @@ use motif_proto::run::CheckpointKind;
 use motif_proto::spec::ExperimentKind;
 use serde::Serialize;
 
+use self::history::History;
 use crate::base::{BaseError, LocalBase};
-use crate::local::history::{Began, evaluations_between, read_numbers};
-use crate::local::hyperparameters::Stored;
-use crate::local::{HYPERPARAMETERS, LOSSES, TEST_LOSSES, checkpoint_file, read_stored};
+use crate::local::hyperparameters::{Stored, contradiction};
+use crate::local::{BATCHES, HYPERPARAMETERS, LOSSES, TEST_LOSSES, checkpoint_file, read_stored, record};
 use crate::spec::{training_config, with_inputs_of};
 use crate::table;
 
@@ -105,7 +107,11 @@ pub fn verify(
     }
     let history = History::read(folder, &run.stored)?;
     let last = run.checkpoint(CheckpointKind::Last)?;
-    let best = run.checkpoint(CheckpointKind::Best)?;
+    // A continued run that never came below its base's best has none of its own.
+    let known_best = last.best.filter(|best| best.batch >= run.stored.began.batch);
+    let best = known_best
+        .map(|_| run.checkpoint(CheckpointKind::Best))
+        .transpose()?;
     let mut checks = Vec::new();
     let mut add = |check: Check, follow: &mut dyn Follow| {
         follow.checked(&check);
@@ -113,81 +119,31 @@ pub fn verify(
     };
     add(run.settings(&last), follow);
     add(history.lengths(&last), follow);
-    let best_is_last = best.next_batch == last.next_batch;
-    let mut held = vec![(CheckpointKind::Best, &best), (CheckpointKind::Last, &last)];
+    add(history.records(&last), follow);
+    if let (Some(best), Some(known)) = (&best, known_best) {
+        add(is_that_one(best, known, &last), follow);
+    }
+    let best_is_last = best
+        .as_ref()
+        .is_some_and(|best| best.next_batch == last.next_batch);
+    let held_last = (CheckpointKind::Last, &last);
+    let held: Vec<Held<'_>> = best
+        .iter()
+        .map(|best| (CheckpointKind::Best, best))
+        .chain([held_last])
+        .collect();
     for check in run.beginning(&last, &history, &held, batches, follow)? {
         add(check, follow);
     }
-    if !best_is_last {
-        held.remove(0);
-        for check in run.after(&best, &last, &history, &held, batches, follow)? {
+    if let Some(best) = best.as_ref().filter(|_| !best_is_last) {
+        for check in run.after(best, &last, &history, &[held_last], batches, follow)? {
             add(check, follow);
         }
-        add(run.evaluation_of("best", &best, &history, follow)?, follow);
+        add(run.evaluation_of("best", best, &history, follow)?, follow);
     }
     let name = if best_is_last { "last and best" } else { "last" };
     add(run.evaluation_of(name, &last, &history, follow)?, follow);
     Ok(checks)
-}
-
-/// The numbers of both files.
-struct History {
-    losses: Vec<f64>,
-    test_losses: Vec<f64>,
-    began: Began,
-    save_every: u64,
-}
-
-impl History {
-    fn read(folder: &Path, stored: &Stored) -> Result<Self, VerifyError> {
-        let numbers = |name: &str| {
-            let path = folder.join(name);
-            read_numbers(&path).map_err(|source| VerifyError::Read { path, source })
-        };
-        Ok(Self {
-            losses: numbers(LOSSES)?,
-            test_losses: numbers(TEST_LOSSES)?,
-            began: stored.began,
-            save_every: stored
-                .spec
-                .training
-                .as_ref()
-                .map_or(1, |training| training.save_every),
-        })
-    }
-
-    /// The recorded loss of a batch.
-    fn loss(&self, batch: u64) -> Option<f64> {
-        let line = (self.began.losses + batch).checked_sub(self.began.batch)?;
-        self.losses.get(usize::try_from(line).ok()?).copied()
-    }
-
-    /// The recorded result of the evaluation after a batch.
-    fn evaluation(&self, batch: u64) -> Option<f64> {
-        let since = evaluations_between(self.began.evaluated, Some(batch), self.save_every);
-        let line = (self.began.test_losses + since).checked_sub(1)?;
-        self.test_losses.get(usize::try_from(line).ok()?).copied()
-    }
-
-    /// Whether both files have the lines that the last state presumes; more only where the run is not finished.
-    fn lengths(&self, last: &Checkpoint) -> Check {
-        let expected = self.began.lines(Some(last), self.save_every);
-        let finished = last.next_batch >= last.config.batches;
-        let files = [
-            (LOSSES, self.losses.len() as u64, expected.losses),
-            (TEST_LOSSES, self.test_losses.len() as u64, expected.test_losses),
-        ];
-        let wrong =
-            |&(_, found, expected): &(&str, u64, u64)| found < expected || (finished && found > expected);
-        let words = |(file, found, expected)| {
-            format!("{file} has {found} lines, where the last state presumes {expected}")
-        };
-        Check {
-            compared: files.len() as u64,
-            mismatch: files.into_iter().find(wrong).map(words),
-            ..Check::of("length of the histories", LOSSES)
-        }
-    }
 }
 
 struct Run<'a> {
@@ -220,7 +176,7 @@ impl Run<'_> {
         Ok(Some(trainer))
     }
 
-    /// Whether the last state was trained as hp.json asks.
+    /// Whether the last state was trained as hp.json asks, and all of hp.json asks for the same.
     fn settings(&self, last: &Checkpoint) -> Check {
         let asked = TrainingConfig {
             engine: last.config.engine,
@@ -232,14 +188,38 @@ impl Run<'_> {
             .into_iter()
             .flatten()
             .find(|(field, value)| asked.get(*field) != Some(*value));
+        let differs = differs.map(|(field, value)| {
+            let asked = asked.get(field).unwrap_or(&serde_json::Value::Null);
+            format!("hp.json asks for `{field}` {asked}, the last state was trained with {value}")
+        });
+        let written = std::fs::read(self.folder.join(HYPERPARAMETERS)).unwrap_or_default();
+        let written = serde_json::from_slice(&written).unwrap_or_default();
         Check {
             compared: 1,
-            mismatch: differs.map(|(field, value)| {
-                let asked = asked.get(field).unwrap_or(&serde_json::Value::Null);
-                format!("hp.json asks for `{field}` {asked}, the last state was trained with {value}")
-            }),
+            mismatch: differs
+                .or_else(|| contradiction(&written, &self.stored))
+                .or_else(|| self.false_beginning()),
             ..Check::of("settings of the last state", HYPERPARAMETERS)
         }
+    }
+
+    /// What `began` says that cannot be.
+    fn false_beginning(&self) -> Option<String> {
+        let began = self.stored.began;
+        let expected = match (self.stored.spec.kind, &self.base) {
+            (ExperimentKind::Continue, None) => return None,
+            (ExperimentKind::Continue, Some(base)) => (base.next_batch, base.evaluated),
+            _ if began.is_at_batch_0() => return None,
+            _ => (0, None),
+        };
+        let differs =
+            (began.batch, began.evaluated) != expected || self.stored.spec.kind != ExperimentKind::Continue;
+        differs.then(|| {
+            format!(
+                "`began` says batch {}, the run began at batch {}",
+                began.batch, expected.0
+            )
+        })
     }
 
     fn beginning(
@@ -387,6 +367,7 @@ fn stretch(
     let first = trainer.next_batch();
     let what = format!("batches {whence}");
     let mut losses = Check::of(&what, LOSSES);
+    let mut records = Check::of(&what, BATCHES);
     let mut evaluations = Check::of(&format!("evaluations {whence}"), TEST_LOSSES);
     let mut states = Vec::new();
     while losses.compared < batches && losses.passed() && evaluations.passed() && !trainer.is_finished() {
@@ -396,6 +377,12 @@ fn stretch(
         follow.under_way(&what, losses.compared as f64 / batches as f64);
         let report = trainer.train_batch()?;
         losses.compare(report.batch, report.losses.total, recorded);
+        if let Some(recorded) = history.record(report.batch) {
+            records.compared += 1;
+            let difference = record::difference(&record::line(&report), recorded);
+            let named = difference.map(|words| format!("batch {}: {words}", report.batch));
+            records.mismatch = records.mismatch.or(named);
+        }
         states.extend(held.iter().filter_map(|held| same_state(&trainer, *held)));
         if let Some(recorded) = history
             .evaluation(report.batch)
@@ -411,12 +398,33 @@ fn stretch(
     }
     match losses.compared {
         0 => losses.skipped = Some("none was recorded".to_owned()),
-        count => losses.what = format!("batches {first} to {} {whence}", first + count - 1),
+        count => {
+            losses.what = format!("batches {first} to {} {whence}", first + count - 1);
+            records.what.clone_from(&losses.what);
+        }
     }
     let mut checks = vec![losses];
-    checks.extend(Some(evaluations).filter(|check| check.compared > 0));
+    checks.extend(
+        [records, evaluations]
+            .into_iter()
+            .filter(|check| check.compared > 0),
+    );
     checks.extend(states);
     Ok(checks)
+}
+
+/// Whether the best state is the one that the last state knows as such. It may be a later one where the run was killed
+/// between the two files.
+fn is_that_one(best: &Checkpoint, known: Best, last: &Checkpoint) -> Check {
+    let (found, expected) = (best.next_batch.saturating_sub(1), known.batch);
+    let wrong = found != expected && best.next_batch <= last.next_batch;
+    Check {
+        compared: 1,
+        mismatch: wrong.then(|| {
+            format!("it is the state after batch {found}, the best evaluation that of batch {expected}")
+        }),
+        ..Check::of("which state is the best", checkpoint_file(CheckpointKind::Best))
+    }
 }
 
 /// Whether a trainer that has come to where a state of the folder was taken is in that state.
