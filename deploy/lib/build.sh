@@ -3,6 +3,7 @@
 
 . "$(dirname "${BASH_SOURCE[0]}")/packages.sh"
 . "$(dirname "${BASH_SOURCE[0]}")/libtorch.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/moto.sh"
 
 # Packages and libtorch. With --tests also what only the tests need.
 set_up() {
@@ -13,6 +14,7 @@ set_up() {
     ensure_packages "$@"
     [ -n "${LIBTORCH:-}" ] || ensure_libtorch "$cache/libtorch"
     ensure_node_packages
+    [ "${1:-}" != --tests ] || ensure_moto
     flock -u 9
 }
 

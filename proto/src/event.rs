@@ -27,7 +27,7 @@ pub enum Event {
     Checkpoint(Checkpoint),
     /// A file that the run made became durable.
     Artifact(Artifact),
-    /// Too much happened since `Last-Event-ID`: fetch everything anew.
+    /// Too much happened since `Last-Event-ID`, or runs were deleted: fetch everything anew.
     Reset(Reset),
 }
 

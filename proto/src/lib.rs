@@ -8,8 +8,9 @@
 //! - [`artifact`]: the files that a run makes
 //! - [`metrics`]: series names, batches of points and what a curve query answers
 //! - [`worker`]: the worker's side of the protocol: register, claim, heartbeat, metrics, checkpoints, finish
+//! - [`upload`]: large files in parts
 //! - [`event`]: what the server-sent event streams carry
-//! - [`problem`]: the error document of RFC 9457
+//! - [`problem`]: the error document of RFC 9457; [`health`]: whether a coordinator can work
 //! - `client` (feature `client`): the typed client of the API
 //! - `cli` (feature `cli`): the command `motif`
 //!
@@ -21,9 +22,11 @@ pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod event;
+pub mod health;
 pub mod id;
 pub mod metrics;
 pub mod problem;
 pub mod run;
 pub mod spec;
+pub mod upload;
 pub mod worker;

@@ -1,11 +1,12 @@
 //! Motif's coordinator, in reading order:
 //!
-//! - [`config`]: what it can be told; [`router`]: the API's table of contents
+//! - [`config`]: what it can be told; [`commands`]: what it does beside serving; [`router`]: the API's table of contents
 //! - [`http`]: parses and answers, one file per resource; [`app`]: what handlers share
 //! - [`domain`]: decides, without I/O
 //! - [`store`]: all SQL; [`artifacts`]: the bytes of checkpoints
 //! - [`signals`]: wakes whoever waits; [`tasks`]: what happens by itself
 //! - [`postgres`]: the private database; [`serve`]: start and shutdown; [`telemetry`]: logs
+//! - [`backup`]: saves, restores and checks what is stored; [`reached`]: a database that may be in use
 //! - [`error`]: what can go wrong
 //!
 //! Handlers hold no SQL, store functions no policy. Decisions that a newcomer would question are in
@@ -13,11 +14,14 @@
 
 pub mod app;
 pub mod artifacts;
+pub mod backup;
+pub mod commands;
 pub mod config;
 pub mod domain;
 pub mod error;
 pub mod http;
 pub mod postgres;
+pub mod reached;
 pub mod router;
 pub mod serve;
 pub mod signals;

@@ -8,6 +8,7 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing};
+use motif_proto::upload::UPLOAD_PART_BYTES;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
@@ -21,8 +22,8 @@ use utoipa_axum::routes;
 use crate::app::AppState;
 use crate::http::problem::{ApiError, render_problems};
 use crate::http::{
-    artifacts, checkpoints, dashboard, events, experiments, guard, health, metrics, presets, runs, worker,
-    workers,
+    artifacts, checkpoints, dashboard, events, experiments, guard, health, metrics, presets, runs, uploads,
+    worker, workers,
 };
 
 /// Where the API stands.
@@ -31,6 +32,8 @@ const PREFIX: &str = "/api/v1";
 const SPEC_LIMIT: usize = 256 * 1024;
 /// Most bytes of a batch of metrics.
 const METRICS_LIMIT: usize = 8 * 1024 * 1024;
+/// Most bytes of a part of an upload.
+const PART_LIMIT: usize = UPLOAD_PART_BYTES as usize;
 /// How long a request may take that does not wait or stream.
 const REQUEST_LIMIT: Duration = Duration::from_secs(20);
 
@@ -107,7 +110,8 @@ fn api() -> OpenApiRouter<AppState> {
                 .layer(DefaultBodyLimit::max(SPEC_LIMIT)),
         )
         .routes(routes!(runs::list))
-        .routes(routes!(runs::show))
+        .routes(routes!(runs::show, runs::delete))
+        .routes(routes!(runs::delete_many))
         .routes(routes!(runs::cancel))
         .routes(routes!(metrics::curves))
         .routes(routes!(metrics::curves_of_runs))
@@ -136,7 +140,13 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(events::of_all))
         .routes(routes!(worker::claim))
         .routes(routes!(worker::upload_checkpoint))
-        .routes(routes!(worker::upload_artifact));
+        .routes(routes!(worker::upload_artifact))
+        .routes(routes!(uploads::begin))
+        .merge(
+            OpenApiRouter::new()
+                .routes(routes!(uploads::part))
+                .layer(DefaultBodyLimit::max(PART_LIMIT)),
+        );
     let outside = OpenApiRouter::new()
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))

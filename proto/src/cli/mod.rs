@@ -9,6 +9,7 @@
 mod bench;
 mod cancel;
 mod config;
+mod delete;
 mod download;
 mod list;
 mod metrics;
@@ -78,6 +79,8 @@ enum Command {
     Metrics(metrics::Metrics),
     /// End a run that waits or is being worked on
     Cancel(cancel::Cancel),
+    /// Delete runs that have ended, with their curves and files
+    Delete(delete::Delete),
     /// Download a run's network
     Pull(pull::Pull),
     /// List the workers
@@ -147,6 +150,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode, CliError> {
         Command::Show(command) => command.run(&client, &out).await?,
         Command::Metrics(command) => command.run(&client, &out).await?,
         Command::Cancel(command) => command.run(&client, &out).await?,
+        Command::Delete(command) => command.run(&client, &out).await?,
         Command::Pull(command) => command.run(&client, &out).await?,
         Command::Workers => workers::run(&client, &out).await?,
     }

@@ -9,7 +9,9 @@ use super::{Client, ClientError};
 use crate::artifact::{Artifact, ArtifactList};
 use crate::id::{ArtifactId, CheckpointId, RunId};
 use crate::metrics::RunMetrics;
-use crate::run::{Checkpoint, CheckpointList, ExperimentAccepted, Queue, RunDetail, RunList, RunState};
+use crate::run::{
+    Checkpoint, CheckpointList, DeleteRuns, ExperimentAccepted, Queue, RunDetail, RunList, RunState,
+};
 use crate::spec::ExperimentKind;
 use crate::spec::preset::{PresetInfo, PresetList};
 use crate::worker::{WorkerInfo, WorkerList};
@@ -96,6 +98,16 @@ impl Client {
     pub async fn cancel(&self, run: RunId) -> Result<(), ClientError> {
         let request = self.request(Method::POST, &["runs", &run.to_string(), "cancel"]);
         self.send(request).await.map(drop)
+    }
+
+    /// Deletes runs that have ended, all or none. Their data goes in the background. Safe to repeat.
+    ///
+    /// # Errors
+    /// Problems with the codes `unknown_run`, `run_not_ended` and `run_in_use`.
+    pub async fn delete_runs(&self, runs: &[RunId]) -> Result<(), ClientError> {
+        let request = self.request(Method::POST, &["runs", "delete"]);
+        let body = DeleteRuns { runs: runs.to_vec() };
+        self.send(request.json(&body)).await.map(drop)
     }
 
     /// A run's curves.

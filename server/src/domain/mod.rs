@@ -6,5 +6,6 @@ pub mod journal;
 pub mod lease;
 pub mod metrics;
 pub mod pack;
+pub mod retention;
 pub mod retry;
 pub mod summary;

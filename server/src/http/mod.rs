@@ -14,5 +14,6 @@ pub mod presets;
 pub mod problem;
 pub mod runs;
 mod upload;
+pub mod uploads;
 pub mod worker;
 pub mod workers;

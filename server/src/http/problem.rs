@@ -7,8 +7,10 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use motif_proto::health::Readiness;
 use motif_proto::problem::{FieldProblem, PROBLEM_JSON, Problem};
 
+use crate::artifacts;
 use crate::error::{Error, chain};
 
 /// A refusal on its way out; [`render_problems`] writes it down.
@@ -111,6 +113,40 @@ impl ApiError {
         )
     }
 
+    /// 503: these components do not work.
+    #[must_use]
+    pub fn not_ready(readiness: &Readiness) -> Self {
+        let errors: Vec<FieldProblem> = readiness
+            .components
+            .iter()
+            .filter_map(|component| {
+                Some(FieldProblem {
+                    pointer: format!("/{}", component.name),
+                    detail: component.detail.clone()?,
+                    given: Some(serde_json::json!(component.state)),
+                    allowed: None,
+                    nearest: None,
+                })
+            })
+            .collect();
+        let details: Vec<&str> = errors.iter().map(|error| error.detail.as_str()).collect();
+        let mut error = Self::unavailable(sentence(&details.join("; ")));
+        error.0.code = "not_ready".to_owned();
+        error.0.errors = errors;
+        error
+    }
+
+    /// 507: no room, until somebody makes some.
+    #[must_use]
+    pub fn storage_full(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::INSUFFICIENT_STORAGE,
+            "storage_full",
+            "Storage full",
+            detail,
+        )
+    }
+
     /// 500: our fault; the log has the rest.
     #[must_use]
     pub fn internal() -> Self {
@@ -144,6 +180,8 @@ impl From<Error> for ApiError {
             Error::SequenceGap { .. } => (StatusCode::CONFLICT, "sequence_gap", "Metrics are missing"),
             Error::TooManyCurves { .. } => (StatusCode::BAD_REQUEST, "too_many_curves", "Too many curves"),
             Error::RunEnded { .. } => (StatusCode::CONFLICT, "run_ended", "The run has ended"),
+            Error::RunNotEnded { .. } => (StatusCode::CONFLICT, "run_not_ended", "The run has not ended"),
+            Error::RunInUse { .. } => (StatusCode::CONFLICT, "run_in_use", "Others start from the run"),
             Error::InvalidMetrics(_) => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "invalid_metrics",
@@ -155,21 +193,51 @@ impl From<Error> for ApiError {
                 "Not the content announced",
             ),
             Error::UploadCut(_) => (StatusCode::BAD_REQUEST, "upload_cut", "Upload cut short"),
+            Error::UnknownUpload(_) => (StatusCode::NOT_FOUND, "unknown_upload", "No such upload"),
+            Error::TooManyUploads(_) => (StatusCode::CONFLICT, "too_many_uploads", "Too many uploads"),
+            Error::OffsetMismatch { .. } => (
+                StatusCode::CONFLICT,
+                "offset_mismatch",
+                "Not the part that comes next",
+            ),
+            Error::UploadTooLong { .. } => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "upload_too_long",
+                "Not a part of the upload",
+            ),
             Error::Storage(source) => {
                 tracing::error!(error = %chain(&error), "storage failed");
-                return if is_outage(source) {
+                return if is_full(source) {
+                    Self::storage_full("The database has no room left; nothing was stored")
+                } else if is_outage(source) {
                     Self::unavailable("The database does not answer; try again")
                 } else {
                     Self::internal()
                 };
             }
-            Error::Artifacts(_) | Error::Damaged(_) => {
+            Error::Artifacts(source) => {
+                tracing::error!(error = %chain(&error), "the artifact store failed");
+                return match source {
+                    source if artifacts::is_full(source) => {
+                        Self::storage_full("The artifact store has no room left; nothing was stored")
+                    }
+                    // What the database names is not there: waiting does not mend that.
+                    object_store::Error::NotFound { .. } => Self::internal(),
+                    _ => Self::unavailable("The artifact store does not answer; try again"),
+                };
+            }
+            Error::Damaged(_) => {
                 tracing::error!(error = %chain(&error), "a request failed");
                 return Self::internal();
             }
         };
         Self::new(status, code, title, sentence(&error.to_string()))
     }
+}
+
+/// Whether the database's disk is full.
+fn is_full(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(error) if error.code().as_deref() == Some("53100"))
 }
 
 /// Whether trying again later can help.
@@ -184,6 +252,15 @@ fn is_outage(error: &sqlx::Error) -> bool {
                 || code == "55P03"
         }),
         _ => false,
+    }
+}
+
+/// When to try again, in seconds: soon after an outage, later where somebody has to make room first.
+fn retry_after(status: u16) -> Option<HeaderValue> {
+    match status {
+        503 => Some(HeaderValue::from_static("2")),
+        507 => Some(HeaderValue::from_static("15")),
+        _ => None,
     }
 }
 
@@ -225,6 +302,9 @@ pub async fn render_problems(request: Request, next: Next) -> Response {
             headers.remove(header::CONTENT_LENGTH);
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            if let Some(wait) = retry_after(problem.status) {
+                headers.entry(header::RETRY_AFTER).or_insert(wait);
+            }
             *response.body_mut() = Body::from(body);
         }
         Err(error) => tracing::error!(%error, "a problem could not be written down"),

@@ -4,7 +4,9 @@
 //! - [`queue`]: the claim; [`attempts`]: leases, heartbeats and ends
 //! - [`journal`], [`settle`] and `rewind`: curves as they are written; [`series`]: as they are read
 //! - [`events`]: what streams tell
-//! - [`checkpoints`], [`artifacts`], and `blobs`: what the artifact store holds; [`bases`]: what starts from it
+//! - [`checkpoints`], [`artifacts`], [`blobs`] and [`uploads`]: what the artifact store holds; [`bases`]: what starts
+//!   from it
+//! - [`deletions`]: how runs go
 //! - [`workers`]: who works
 //!
 //! Whoever changes a run locks its row first, then reads the attempt: so every change of a run has its place in
@@ -13,8 +15,9 @@
 pub mod artifacts;
 pub mod attempts;
 pub mod bases;
-mod blobs;
+pub mod blobs;
 pub mod checkpoints;
+pub mod deletions;
 pub mod events;
 pub mod experiments;
 pub mod journal;
@@ -23,6 +26,7 @@ mod rewind;
 pub mod runs;
 pub mod series;
 pub mod settle;
+pub mod uploads;
 pub mod workers;
 
 use serde::Deserialize;
@@ -49,13 +53,16 @@ impl Store {
         Self { pool, signals }
     }
 
-    /// Whether the database answers.
+    /// The newest migration that the database has; whether it answers.
     ///
     /// # Errors
     /// [`Error::Storage`] if it does not.
-    pub async fn ping(&self) -> Result<()> {
-        sqlx::query("select 1").execute(&self.pool).await?;
-        Ok(())
+    pub async fn newest_migration(&self) -> Result<Option<i64>> {
+        Ok(
+            sqlx::query_scalar("select max(version) from _sqlx_migrations where success")
+                .fetch_one(&self.pool)
+                .await?,
+        )
     }
 
     fn tell(&self, signal: Signal) {

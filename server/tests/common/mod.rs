@@ -7,6 +7,8 @@
     reason = "a test ends where something is not as it should be, and uses a part"
 )]
 
+pub mod stores;
+
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -88,7 +90,7 @@ pub struct App {
     pub router: Router,
     pub state: AppState,
     pub pool: PgPool,
-    _artifacts: tempfile::TempDir,
+    _artifacts: Option<tempfile::TempDir>,
     _tasks: tokio::task::JoinSet<()>,
 }
 
@@ -105,9 +107,16 @@ impl App {
 
     /// A coordinator on a database that may hold something already.
     pub async fn on(pool: PgPool, lease: Duration) -> Self {
-        MIGRATOR.run(&pool).await.unwrap();
         let artifacts = tempfile::tempdir().unwrap();
         let store = Artifacts::open(artifacts.path().to_str().unwrap()).unwrap();
+        let mut app = Self::over(pool, store, lease).await;
+        app._artifacts = Some(artifacts);
+        app
+    }
+
+    /// A coordinator over an artifact store that may hold something already.
+    pub async fn over(pool: PgPool, store: Artifacts, lease: Duration) -> Self {
+        MIGRATOR.run(&pool).await.unwrap();
         let state = serve::state(pool.clone(), store, lease);
         let tasks = serve::start_tasks(&state, &pool);
         let router = router(state.clone(), Reach::ThisMachine);
@@ -115,7 +124,7 @@ impl App {
             router,
             state,
             pool,
-            _artifacts: artifacts,
+            _artifacts: None,
             _tasks: tasks,
         }
     }

@@ -1,0 +1,16 @@
+-- Runs that somebody deleted. The run goes at once with everything that is small; what may be much is found by its id
+-- and goes bit by bit. So points, journals and events outlive their run for a while.
+create table deletions (
+    run_id uuid primary key,
+    requested_at timestamptz not null default now(),
+    -- When nothing was left; the row stays for a day, so that a repeated request is understood.
+    finished_at timestamptz
+);
+
+create index deletions_open on deletions (requested_at) where finished_at is null;
+-- Streams of all runs ask for the newest.
+create index deletions_by_age on deletions (requested_at desc);
+
+alter table series drop constraint series_run_id_fkey;
+alter table journals drop constraint journals_run_id_fkey;
+alter table events drop constraint events_run_id_fkey;
