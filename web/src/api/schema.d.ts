@@ -158,6 +158,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/delete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Delete runs that have ended, all or none.
+         * @description As one by one, but runs that start from each other may go together.
+         */
+        post: operations["delete_runs"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{id}": {
         parameters: {
             query?: never;
@@ -169,7 +189,13 @@ export interface paths {
         get: operations["show_run"];
         put?: never;
         post?: never;
-        delete?: never;
+        /**
+         * Delete a run that has ended.
+         * @description It is gone from every list when the answer comes; its points, files and logs go in the background. A run that has
+         *     not ended is cancelled first (409, `run_not_ended`); one from which others start stays for as long as they do
+         *     (409, `run_in_use`, naming some of them). Safe to repeat.
+         */
+        delete: operations["delete_run"];
         options?: never;
         head?: never;
         patch?: never;
@@ -406,6 +432,48 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/worker/uploads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begin an upload in parts, or learn how far it is.
+         * @description Safe to repeat: the same content of the same attempt is the same upload, and the answer says where it goes on.
+         *     Parts are kept for a day after the last one came.
+         */
+        post: operations["begin_upload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/worker/uploads/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Send the next part of an upload.
+         * @description The answer to a part that does not begin where the last one ended is 409, `offset_mismatch`: begin again, and it
+         *     says where to go on.
+         */
+        patch: operations["upload_part"];
+        trace?: never;
+    };
     "/api/v1/workers": {
         parameters: {
             query?: never;
@@ -447,7 +515,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Whether the database answers; the schema is up to date since the start. */
+        /**
+         * Whether the coordinator can work, component by component: database, migrations, artifacts.
+         * @description 503 names in `errors` what cannot; it changes by itself when that is mended.
+         */
         get: operations["ready"];
         put?: never;
         post?: never;
@@ -567,6 +638,20 @@ export interface components {
              */
             size_bytes: number;
         };
+        /** @description Body of `POST /worker/uploads`. Safe to repeat: the same content is the same upload. */
+        BeginUpload: {
+            /** @description The attempt that sends it. */
+            attempt: components["schemas"]["AttemptId"];
+            /** @description SHA-256 of the whole content, 64 hex digits. */
+            sha256: string;
+            /**
+             * Format: int64
+             * @description Length of the whole content.
+             */
+            size_bytes: number;
+            /** @description Its fencing token. */
+            token: components["schemas"]["FencingToken"];
+        };
         /** @description A stored state of a network; its bytes are at `GET /checkpoints/{id}/content`, as safetensors. */
         Checkpoint: {
             /** @description The attempt that made it. */
@@ -609,7 +694,7 @@ export interface components {
          * @description What a checkpoint is kept for.
          * @enum {string}
          */
-        CheckpointKind: "best" | "last";
+        CheckpointKind: "best" | "last" | "kept";
         /** @description Answer of `GET /runs/{id}/checkpoints`: newest first. */
         CheckpointList: {
             /** @description The checkpoints. */
@@ -655,6 +740,20 @@ export interface components {
             /** @description The two motifs of a composable pair get directions of their own, so that the path jumps in the middle. */
             independent_composable_directions?: boolean;
         };
+        /** @description One thing that a coordinator needs. */
+        Component: {
+            /** @description What is wrong with it. */
+            detail?: string | null;
+            /** @description Which. */
+            name: string;
+            /** @description How it is. */
+            state: components["schemas"]["ComponentState"];
+        };
+        /**
+         * @description How a component is.
+         * @enum {string}
+         */
+        ComponentState: "good" | "full" | "away" | "unknown";
         /** @description A block of weights from one region to another. */
         Connection: {
             /** @description The recurrent region that it goes to. */
@@ -703,6 +802,11 @@ export interface components {
         };
         /** @description One of the three delays of training, drawn, or that many steps. */
         Delay: "random" | (25 | 50 | 75);
+        /** @description Body of `POST /runs/delete`. */
+        DeleteRuns: {
+            /** @description The runs, at most [`MAX_DELETED`]. */
+            runs: components["schemas"]["RunId"][];
+        };
         /**
          * @description What a worker computes on.
          * @enum {string}
@@ -757,7 +861,7 @@ export interface components {
             /** @enum {string} */
             event: "artifact";
         } | {
-            /** @description Too much happened since `Last-Event-ID`: fetch everything anew. */
+            /** @description Too much happened since `Last-Event-ID`, or runs were deleted: fetch everything anew. */
             data: components["schemas"]["Reset"];
             /** @enum {string} */
             event: "reset";
@@ -1122,6 +1226,11 @@ export interface components {
              */
             waiting: number;
         };
+        /** @description Answer of `GET /readyz` with status 200. */
+        Readiness: {
+            /** @description What a coordinator needs: `database`, `migrations`, `artifacts`. */
+            components: components["schemas"]["Component"][];
+        };
         /** @description A region of recurrent units. */
         RecurrentRegion: {
             /**
@@ -1428,6 +1537,11 @@ export interface components {
             /** @description Parts of the network that stay as they are. */
             frozen?: components["schemas"]["FrozenPart"][];
             /**
+             * Format: int64
+             * @description Keep the first checkpoint at or after each multiple of so many batches, beside the best and the last.
+             */
+            keep_every?: number | null;
+            /**
              * Format: double
              * @description Step size of Adam.
              */
@@ -1449,6 +1563,24 @@ export interface components {
          * @enum {string}
          */
         TrialMode: "test" | "train";
+        /** @description How far an upload is: the answer to its beginning and to each part. */
+        UploadProgress: {
+            /**
+             * Format: int64
+             * @description How many bytes are there: the next part begins with this byte.
+             */
+            offset: number;
+            /**
+             * Format: int64
+             * @description Most bytes of a part.
+             */
+            part_bytes: number;
+            /**
+             * Format: uuid
+             * @description The upload.
+             */
+            upload: string;
+        };
         /**
          * @description What a worker does with an attempt after a heartbeat.
          * @enum {string}
@@ -1837,6 +1969,53 @@ export interface operations {
             };
         };
     };
+    delete_runs: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeleteRuns"];
+            };
+        };
+        responses: {
+            /** @description They are gone, and their data goes */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `run_not_ended` or `run_in_use` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     show_run: {
         parameters: {
             query?: never;
@@ -1858,6 +2037,43 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The run */
+                id: components["schemas"]["RunId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone, and its data goes */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2047,7 +2263,10 @@ export interface operations {
     };
     upload_artifact: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description An upload in parts that holds the content; then the request has no body. */
+                upload?: string;
+            };
             header?: never;
             path: {
                 /** @description The attempt that made it. */
@@ -2093,7 +2312,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `stale_lease` */
+            /** @description `stale_lease`, or `offset_mismatch` where parts are missing */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -2119,11 +2338,23 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description `storage_full`: nothing was named; try again later */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     upload_checkpoint: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description An upload in parts that holds the content; then the request has no body. */
+                upload?: string;
+            };
             header?: never;
             path: {
                 /** @description The attempt that made it. */
@@ -2175,7 +2406,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `stale_lease` or `sequence_gap` */
+            /** @description `stale_lease`, `sequence_gap`, or `offset_mismatch` where parts are missing */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -2194,6 +2425,15 @@ export interface operations {
             };
             /** @description `checksum_mismatch`: nothing was named */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `storage_full`: nothing was named; try again later */
+            507: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2409,6 +2649,153 @@ export interface operations {
             };
         };
     };
+    begin_upload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BeginUpload"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UploadProgress"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `stale_lease` or `too_many_uploads` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    upload_part: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The upload */
+                id: string;
+                /** @description The attempt that sends it. */
+                attempt: components["schemas"]["AttemptId"];
+                /** @description Its fencing token. */
+                token: components["schemas"]["FencingToken"];
+                /** @description Where it begins. */
+                first_byte: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": number[];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UploadProgress"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `stale_lease` or `offset_mismatch` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `upload_too_long` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `storage_full`: try again later */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_workers: {
         parameters: {
             query?: never;
@@ -2455,13 +2842,16 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description It does */
-            204: {
+            /** @description All components work */
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Readiness"];
+                };
             };
+            /** @description `errors` names the components that do not */
             503: {
                 headers: {
                     [name: string]: unknown;
