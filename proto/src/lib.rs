@@ -9,6 +9,7 @@
 //! - [`metrics`]: series names, batches of points and what a curve query answers
 //! - [`worker`]: the worker's side of the protocol: register, claim, heartbeat, metrics, checkpoints, finish
 //! - [`upload`]: large files in parts
+//! - [`canary`]: by which a worker shows that it computes rightly
 //! - [`event`]: what the server-sent event streams carry
 //! - [`problem`]: the error document of RFC 9457; [`health`]: whether a coordinator can work
 //! - `client` (feature `client`): the typed client of the API
@@ -17,6 +18,7 @@
 //! This crate knows neither libtorch nor SQL, so a client builds in seconds.
 
 pub mod artifact;
+pub mod canary;
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "client")]

@@ -1,12 +1,14 @@
 //! Runs, attempts and checkpoints as clients see them.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AttemptId, CheckpointId, ExperimentId, RunId, WorkerId};
 use crate::metrics::StepValue;
+use crate::problem::FieldProblem;
 use crate::spec::{ExperimentKind, ExperimentSpec};
 
 /// Where a run stands.
@@ -99,7 +101,7 @@ pub enum AttemptState {
     Failed,
     /// Stopped sending heartbeats; the run went back to the queue or failed.
     Lost,
-    /// Handed the run back on a clean shutdown.
+    /// Handed the run back: its worker shut down, or the run was to be paused.
     Released,
     /// Ended because the run was cancelled.
     Cancelled,
@@ -199,6 +201,12 @@ pub struct RunSummary {
     pub priority: i32,
     /// Where it stands.
     pub state: RunState,
+    /// Whether its worker was asked to hand it back: it will be paused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pausing: bool,
+    /// When it may be tried again after a failure, where that is not yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<DateTime<Utc>>,
     /// How far it has come.
     pub progress: Progress,
     /// Newest `loss/total`.
@@ -239,6 +247,9 @@ pub struct RunDetail {
     pub spec: ExperimentSpec,
     /// SHA-256 of the normalised spec's JSON, in hex.
     pub spec_sha256: String,
+    /// A person's words about it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub notes: String,
     /// What it starts from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<BaseCheckpoint>,
@@ -247,6 +258,88 @@ pub struct RunDetail {
     /// Its attempts, oldest first.
     pub attempt_history: Vec<Attempt>,
 }
+
+/// Most characters of a run's notes.
+pub const MAX_NOTES: usize = 10_000;
+
+/// Body of `PATCH /runs/{id}`: what is given takes the place of what was; the rest stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RunChange {
+    /// A name for people, of 1 to 200 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Words to find it by: at most 32, of 1 to 64 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
+    /// Words about it, of at most 10,000 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notes: Option<String>,
+    /// From −1000 to 1000; higher goes first. What runs already goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i32>,
+}
+
+impl RunChange {
+    /// What is wrong with it; nothing where it can be made.
+    #[must_use]
+    pub fn problems(&self) -> Vec<FieldProblem> {
+        let mut problems = Vec::new();
+        let mut text = |pointer: String, text: &str, length: RangeInclusive<usize>, lines: bool| {
+            let sound = |c: char| !c.is_control() || (lines && matches!(c, '\n' | '\t'));
+            let characters = text.chars().count();
+            if length.contains(&characters) && text.chars().all(sound) {
+                return;
+            }
+            let (least, most) = (length.start(), length.end());
+            problems.push(FieldProblem {
+                pointer,
+                detail: format!(
+                    "a text of {characters} characters, or one with control characters, cannot be taken"
+                ),
+                given: None,
+                allowed: Some(format!(
+                    "a text of {least} to {most} characters without control characters"
+                )),
+                nearest: None,
+            });
+        };
+        if let Some(name) = &self.name {
+            text("/name".to_owned(), name, 1..=200, false);
+        }
+        for (place, tag) in self.tags.iter().flatten().enumerate().take(MAX_TAGS) {
+            text(format!("/tags/{place}"), tag, 1..=64, false);
+        }
+        if let Some(notes) = &self.notes {
+            text("/notes".to_owned(), notes, 0..=MAX_NOTES, true);
+        }
+        if let Some(tags) = self.tags.as_ref().filter(|tags| tags.len() > MAX_TAGS) {
+            problems.push(FieldProblem {
+                pointer: "/tags".to_owned(),
+                detail: format!("{} tags are too many", tags.len()),
+                given: None,
+                allowed: Some(format!("at most {MAX_TAGS} texts")),
+                nearest: None,
+            });
+        }
+        if let Some(priority) = self.priority.filter(|priority| !PRIORITIES.contains(priority)) {
+            problems.push(FieldProblem {
+                pointer: "/priority".to_owned(),
+                detail: format!("{priority} is out of range"),
+                given: Some(priority.into()),
+                allowed: Some("a whole number from -1000 to 1000".to_owned()),
+                nearest: None,
+            });
+        }
+        problems
+    }
+}
+
+/// Most tags of a run.
+const MAX_TAGS: usize = 32;
+/// The priorities that a run can have.
+const PRIORITIES: RangeInclusive<i32> = -1000..=1000;
 
 /// One worker's try at a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -415,4 +508,21 @@ pub struct Queue {
     pub cancelled: u64,
     /// Never began, because what they waited for did not succeed.
     pub skipped: u64,
+}
+
+impl Queue {
+    /// How many runs are in this state.
+    #[must_use]
+    pub const fn count(&self, state: RunState) -> u64 {
+        match state {
+            RunState::Waiting => self.waiting,
+            RunState::Queued => self.queued,
+            RunState::Running => self.running,
+            RunState::Paused => self.paused,
+            RunState::Succeeded => self.succeeded,
+            RunState::Failed => self.failed,
+            RunState::Cancelled => self.cancelled,
+            RunState::Skipped => self.skipped,
+        }
+    }
 }

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::canary::CanaryReport;
 use crate::id::{AttemptId, CheckpointId, FencingToken, RunId, WorkerId};
 use crate::run::{BaseCheckpoint, CheckpointKind, Failure};
 use crate::spec::ExperimentSpec;
@@ -62,6 +63,9 @@ pub struct RegisterWorker {
     /// Free words that specs can ask for.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// What its canary gave just now. A worker whose canary is wrong is set aside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryReport>,
 }
 
 /// Answer to [`RegisterWorker`].
@@ -108,8 +112,15 @@ pub struct Claim {
     /// where the base of a continued run left off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume: Option<ResumePoint>,
+    /// Slots that it takes: as the spec asks, or more after an attempt that ran out of memory.
+    #[serde(default = "one_slot")]
+    pub slots: u32,
     /// How long the lease lasts without a heartbeat.
     pub lease_seconds: u32,
+}
+
+const fn one_slot() -> u32 {
+    1
 }
 
 /// The checkpoint that a run goes on from. Its bytes are at `GET /checkpoints/{id}/content`.
@@ -134,6 +145,10 @@ pub struct Heartbeat {
     pub worker: WorkerId,
     /// The attempts that it works on; may be empty.
     pub leases: Vec<HeldLease>,
+    /// How long the answer may wait, in seconds, while there is nothing to say: so a worker hears at once what is
+    /// asked of it. The leases are renewed at the beginning of the wait.
+    #[serde(default)]
+    pub wait_seconds: u32,
 }
 
 /// An attempt and the token that proves that it is the newest.
@@ -152,6 +167,19 @@ pub struct HeldLease {
 pub struct HeartbeatAnswer {
     /// The verdicts.
     pub leases: Vec<LeaseVerdict>,
+    /// Whether the worker, which was set aside, is to run its canary and report it to `POST /worker/canary`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub canary: bool,
+}
+
+/// Body of `POST /worker/canary`. Safe to repeat.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct WorkerCanary {
+    /// Whose.
+    pub worker: WorkerId,
+    /// What it gave.
+    pub canary: CanaryReport,
 }
 
 /// What became of a lease.
@@ -171,6 +199,8 @@ pub struct LeaseVerdict {
 pub enum Verdict {
     /// The lease is renewed: go on.
     Continue,
+    /// The lease is renewed, and the run is to be paused: leave a checkpoint at the next batch and hand it back.
+    Pause,
     /// The run was cancelled: stop at the next batch, send nothing more.
     Cancelled,
     /// The run is in other hands or ended: stop at once, send nothing more.
@@ -249,7 +279,8 @@ pub enum Outcome {
         /// Why.
         failure: Failure,
     },
-    /// The worker shuts down and hands the run back; another one resumes it from the last checkpoint.
+    /// The worker hands the run back, as it shuts down or was asked to; another one resumes it from the last
+    /// checkpoint.
     Released,
 }
 
@@ -273,12 +304,40 @@ pub struct WorkerInfo {
     pub labels: BTreeMap<String, String>,
     /// Whether it was heard of within a lease's time.
     pub alive: bool,
+    /// Why it gets no runs for now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_aside: Option<SetAside>,
+    /// What its newest canary gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryReport>,
     /// The runs that it holds.
     pub runs: Vec<RunId>,
     /// When it registered.
     pub registered_at: DateTime<Utc>,
     /// When it was last heard of.
     pub last_seen_at: DateTime<Utc>,
+}
+
+/// That a worker gets no runs for now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SetAside {
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// When it may prove itself by its canary; absent where only a person puts it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial_at: Option<DateTime<Utc>>,
+}
+
+/// Body of `POST /workers/{id}/set-aside`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SetWorkerAside {
+    /// Why, in 1 to 500 characters.
+    pub reason: String,
 }
 
 /// Answer of `GET /workers`.

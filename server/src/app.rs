@@ -6,6 +6,7 @@ use axum::extract::FromRef;
 use tokio_util::sync::CancellationToken;
 
 use crate::artifacts::Artifacts;
+use crate::dispatch::Dispatcher;
 use crate::signals::Signals;
 use crate::store::Store;
 
@@ -16,6 +17,8 @@ pub struct AppState {
     pub store: Store,
     /// The bytes of checkpoints.
     pub artifacts: Artifacts,
+    /// Where claims wait.
+    pub dispatcher: Dispatcher,
     /// News for whoever waits.
     pub signals: Signals,
     /// What a lease is.

@@ -1,8 +1,12 @@
 //! What can go wrong in the coordinator, in terms that no transport knows.
 
+use std::sync::Arc;
+
 use motif_proto::id::{ArtifactId, AttemptId, CheckpointId, FencingToken, RunId, WorkerId};
 use motif_proto::run::RunState;
 use uuid::Uuid;
+
+use crate::domain::steering::Wish;
 
 /// Why a request could not be carried out.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +29,12 @@ pub enum Error {
     /// The worker is not known, or not any more: it registers again.
     #[error("there is no worker {0}; register again")]
     UnknownWorker(WorkerId),
+    /// More workers wait for work than one coordinator takes.
+    #[error("more workers wait here than one coordinator takes; ask again later")]
+    Crowded,
+    /// What went wrong for several who waited together.
+    #[error(transparent)]
+    Shared(Arc<Self>),
     /// The lease ran out and the run is in other hands, or ended: nothing was changed.
     #[error(
         "fencing token {held} of attempt {attempt} is no longer valid: the run is in other hands or ended"
@@ -54,13 +64,15 @@ pub enum Error {
         /// Points of each.
         points: usize,
     },
-    /// A run that ended otherwise cannot be cancelled.
-    #[error("run {run} has already {state}")]
-    RunEnded {
+    /// What was asked of a run is not possible as it stands.
+    #[error("run {run} {}", standing(*state, *instead))]
+    NotAsItStands {
         /// The run.
         run: RunId,
-        /// How it ended.
+        /// How it stands.
         state: RunState,
+        /// What to ask instead.
+        instead: Option<Wish>,
     },
     /// A run that has not ended cannot be deleted.
     #[error("run {run} is {state}: cancel it before it is deleted")]
@@ -120,6 +132,19 @@ pub enum Error {
     /// Stored data cannot be read.
     #[error("stored data is damaged: {0}")]
     Damaged(String),
+}
+
+fn standing(state: RunState, instead: Option<Wish>) -> String {
+    let stands = match state {
+        RunState::Succeeded | RunState::Failed => format!("has already {state}"),
+        RunState::Cancelled => "was cancelled".to_owned(),
+        RunState::Skipped => "was skipped".to_owned(),
+        RunState::Waiting | RunState::Queued | RunState::Running | RunState::Paused => format!("is {state}"),
+    };
+    match instead {
+        Some(wish) => format!("{stands}: {} it instead", wish.as_str()),
+        None => stands,
+    }
 }
 
 impl From<crate::domain::chunk::Damaged> for Error {

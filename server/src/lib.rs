@@ -4,7 +4,7 @@
 //! - [`http`]: parses and answers, one file per resource; [`app`]: what handlers share
 //! - [`domain`]: decides, without I/O
 //! - [`store`]: all SQL; [`artifacts`]: the bytes of checkpoints
-//! - [`signals`]: wakes whoever waits; [`tasks`]: what happens by itself
+//! - [`signals`]: wakes whoever waits; [`dispatch`]: hands out runs; [`tasks`]: what happens by itself
 //! - [`postgres`]: the private database; [`serve`]: start and shutdown; [`telemetry`]: logs
 //! - [`backup`]: saves, restores and checks what is stored; [`reached`]: a database that may be in use
 //! - [`error`]: what can go wrong
@@ -17,6 +17,7 @@ pub mod artifacts;
 pub mod backup;
 pub mod commands;
 pub mod config;
+pub mod dispatch;
 pub mod domain;
 pub mod error;
 pub mod http;

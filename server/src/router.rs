@@ -110,20 +110,29 @@ fn api() -> OpenApiRouter<AppState> {
                 .layer(DefaultBodyLimit::max(SPEC_LIMIT)),
         )
         .routes(routes!(runs::list))
-        .routes(routes!(runs::show, runs::delete))
-        .routes(routes!(runs::delete_many))
+        .merge(
+            OpenApiRouter::new()
+                .routes(routes!(runs::show, runs::change, runs::delete))
+                .routes(routes!(runs::delete_many))
+                .layer(DefaultBodyLimit::max(SPEC_LIMIT)),
+        )
         .routes(routes!(runs::cancel))
+        .routes(routes!(runs::pause))
+        .routes(routes!(runs::resume))
+        .routes(routes!(runs::retry))
         .routes(routes!(metrics::curves))
         .routes(routes!(metrics::curves_of_runs))
         .routes(routes!(checkpoints::list))
         .routes(routes!(artifacts::list))
         .routes(routes!(presets::list))
         .routes(routes!(workers::list))
+        .routes(routes!(workers::set_aside))
+        .routes(routes!(workers::put_back))
         .routes(routes!(workers::queue))
         .merge(
             OpenApiRouter::new()
                 .routes(routes!(worker::register))
-                .routes(routes!(worker::heartbeat))
+                .routes(routes!(worker::canary))
                 .routes(routes!(worker::finish))
                 .layer(DefaultBodyLimit::max(SPEC_LIMIT)),
         )
@@ -138,7 +147,12 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(artifacts::content))
         .routes(routes!(events::of_run))
         .routes(routes!(events::of_all))
-        .routes(routes!(worker::claim))
+        .merge(
+            OpenApiRouter::new()
+                .routes(routes!(worker::claim))
+                .routes(routes!(worker::heartbeat))
+                .layer(DefaultBodyLimit::max(SPEC_LIMIT)),
+        )
         .routes(routes!(worker::upload_checkpoint))
         .routes(routes!(worker::upload_artifact))
         .routes(routes!(uploads::begin))

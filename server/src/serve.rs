@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use crate::app::{AppState, Leases, Stopping};
 use crate::artifacts::{Artifacts, OpenError};
 use crate::config::{Database, Serve};
+use crate::dispatch::Dispatcher;
 use crate::error::chain;
 use crate::postgres::{Postgres, PostgresError};
 use crate::router::{self, Reach};
@@ -181,6 +182,7 @@ pub fn state(pool: PgPool, artifacts: Artifacts, lease: Duration) -> AppState {
     AppState {
         store: Store::new(pool, signals.clone()),
         artifacts,
+        dispatcher: Dispatcher::default(),
         signals,
         leases: Leases { length: lease },
         stopping: Stopping::default(),
@@ -193,11 +195,19 @@ pub fn start_tasks(state: &AppState, pool: &PgPool) -> JoinSet<()> {
     let stop = &state.stopping.0;
     let mut tasks = JoinSet::new();
     tasks.spawn(state.signals.clone().run(pool.clone(), stop.clone()));
+    tasks.spawn(state.dispatcher.clone().run(
+        state.store.clone(),
+        state.signals.clone(),
+        state.leases.length,
+        stop.clone(),
+    ));
     tasks.spawn(tasks::lost_leases::run(
         state.store.clone(),
         state.leases.length,
         stop.clone(),
     ));
+    tasks.spawn(tasks::standing::run(state.store.clone(), stop.clone()));
+    tasks.spawn(tasks::waits::run(state.store.clone(), stop.clone()));
     tasks.spawn(tasks::settling::run(state.store.clone(), stop.clone()));
     tasks.spawn(tasks::deletion::run(state.store.clone(), stop.clone()));
     tasks.spawn(tasks::retention::run(
@@ -214,6 +224,7 @@ pub fn start_tasks(state: &AppState, pool: &PgPool) -> JoinSet<()> {
 /// The database cannot be reached.
 pub async fn pool(options: PgConnectOptions) -> Result<PgPool, sqlx::Error> {
     let options = options.application_name("motif-server").options([
+        ("jit", "off"),
         ("statement_timeout", "15s"),
         ("lock_timeout", "5s"),
         ("idle_in_transaction_session_timeout", "60s"),

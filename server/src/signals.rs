@@ -1,27 +1,30 @@
-//! Wakes whoever waits: claims for work, event streams for news.
+//! Wakes whoever waits: claims for work, heartbeats for what is asked of their runs, event streams for news.
 //!
-//! Every coordinator hears of every change through Postgres' `NOTIFY`. Notices go out after the commit and
-//! gathered, because a transaction that notifies commits under a lock of the whole server. A notice that gets
-//! lost costs a delay and nothing else: whoever waits also looks by itself every few seconds.
+//! Whoever waits here hears at once. Other coordinators hear through Postgres' `NOTIFY`: gathered and packed, because
+//! a transaction that notifies commits under a lock of the whole server. A notice that gets lost costs a delay and
+//! nothing else: whoever waits also looks by itself every few seconds.
 
 use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use motif_proto::id::RunId;
+use motif_proto::id::{AttemptId, RunId};
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::error::chain;
 
-const RUN_CHANNEL: &str = "motif_run";
-const QUEUE_CHANNEL: &str = "motif_queue";
+const CHANNEL: &str = "motif_news";
 /// Signals that a slow listener may fall behind before it is told that it missed some.
 const BACKLOG: usize = 1024;
 /// How long notices are gathered before the next go out.
 const GATHER: Duration = Duration::from_millis(20);
+/// Bytes of one notice; Postgres takes less than 8000.
+const NOTICE_BYTES: usize = 7_500;
 /// How long to wait before a lost connection is tried again.
 const RECONNECT: Duration = Duration::from_secs(1);
 
@@ -32,12 +35,18 @@ pub enum Signal {
     Run(RunId),
     /// A run is waiting for a worker.
     Queue,
+    /// Somebody asked something of the worker that makes an attempt.
+    Asked(AttemptId),
 }
 
 /// Sends and receives signals; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Signals {
-    listeners: broadcast::Sender<Signal>,
+    /// Tells our own notices from those of other coordinators.
+    own: Uuid,
+    runs: broadcast::Sender<RunId>,
+    asked: broadcast::Sender<AttemptId>,
+    queue: watch::Sender<u64>,
     outgoing: Arc<Outgoing>,
 }
 
@@ -48,17 +57,21 @@ struct Outgoing {
 }
 
 impl Signals {
-    /// Signals that go nowhere until [`Signals::run`] carries them.
+    /// Signals that reach this process alone until [`Signals::run`] carries them.
     #[must_use]
     pub fn new() -> Self {
         Self {
-            listeners: broadcast::Sender::new(BACKLOG),
+            own: Uuid::now_v7(),
+            runs: broadcast::Sender::new(BACKLOG),
+            asked: broadcast::Sender::new(BACKLOG),
+            queue: watch::Sender::new(0),
             outgoing: Arc::default(),
         }
     }
 
-    /// Tells every coordinator.
+    /// Tells everybody, here and at other coordinators.
     pub fn send(&self, signal: Signal) {
+        self.deliver(signal);
         let mut gathered = self
             .outgoing
             .gathered
@@ -68,10 +81,31 @@ impl Signals {
         self.outgoing.some.notify_one();
     }
 
-    /// Hears everything that is sent from now on.
+    /// Hears of every run that has news from now on.
     #[must_use]
-    pub fn subscribe(&self) -> broadcast::Receiver<Signal> {
-        self.listeners.subscribe()
+    pub fn subscribe(&self) -> broadcast::Receiver<RunId> {
+        self.runs.subscribe()
+    }
+
+    /// Hears of every attempt of whose worker something is asked from now on.
+    #[must_use]
+    pub fn asked(&self) -> broadcast::Receiver<AttemptId> {
+        self.asked.subscribe()
+    }
+
+    /// Changes whenever a run begins to wait for a worker.
+    #[must_use]
+    pub fn queue(&self) -> watch::Receiver<u64> {
+        self.queue.subscribe()
+    }
+
+    fn deliver(&self, signal: Signal) {
+        // No listener is no error.
+        match signal {
+            Signal::Run(run) => drop(self.runs.send(run)),
+            Signal::Asked(attempt) => drop(self.asked.send(attempt)),
+            Signal::Queue => self.queue.send_modify(|count| *count = count.wrapping_add(1)),
+        }
     }
 
     /// Carries signals between this process and Postgres until `stop`.
@@ -93,10 +127,9 @@ impl Signals {
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner),
             );
-            let (channels, payloads): (Vec<_>, Vec<_>) = signals.iter().map(wire).unzip();
-            let sent = sqlx::query("select pg_notify(channel, payload) from unnest($1::text[], $2::text[]) as n (channel, payload)")
-                .bind(channels)
-                .bind(payloads)
+            let sent = sqlx::query("select pg_notify($1, notice) from unnest($2::text[]) as notice")
+                .bind(CHANNEL)
+                .bind(pack(self.own, &signals))
                 .execute(pool)
                 .await;
             if let Err(error) = sent {
@@ -117,16 +150,11 @@ impl Signals {
 
     async fn listen(&self, pool: &PgPool) -> Result<(), sqlx::Error> {
         let mut listener = PgListener::connect_with(pool).await?;
-        listener.listen_all([RUN_CHANNEL, QUEUE_CHANNEL]).await?;
+        listener.listen(CHANNEL).await?;
         loop {
             let notice = listener.recv().await?;
-            let signal = match notice.channel() {
-                QUEUE_CHANNEL => Some(Signal::Queue),
-                _ => notice.payload().parse().ok().map(Signal::Run),
-            };
-            if let Some(signal) = signal {
-                // No listener is no error.
-                let _ = self.listeners.send(signal);
+            if let Some(signals) = unpack(self.own, notice.payload()) {
+                signals.for_each(|signal| self.deliver(signal));
             }
         }
     }
@@ -138,9 +166,74 @@ impl Default for Signals {
     }
 }
 
-fn wire(signal: &Signal) -> (&'static str, String) {
-    match signal {
-        Signal::Run(run) => (RUN_CHANNEL, run.to_string()),
-        Signal::Queue => (QUEUE_CHANNEL, String::new()),
+/// Notices as they travel: who sends, then a word for each signal.
+fn pack(own: Uuid, signals: &HashSet<Signal>) -> Vec<String> {
+    let begin = own.simple().to_string();
+    let mut notices = vec![begin.clone()];
+    for signal in signals {
+        let mut word = String::from(" ");
+        // Writing to a string cannot fail.
+        let _ = match signal {
+            Signal::Queue => write!(word, "q"),
+            Signal::Run(run) => write!(word, "r{}", run.0.simple()),
+            Signal::Asked(attempt) => write!(word, "a{}", attempt.0.simple()),
+        };
+        match notices.last_mut() {
+            Some(notice) if notice.len() + word.len() <= NOTICE_BYTES => notice.push_str(&word),
+            _ => notices.push(begin.clone() + &word),
+        }
+    }
+    notices
+}
+
+/// The signals of a notice, unless it is one of our own. Words that cannot be read are left out.
+fn unpack(own: Uuid, notice: &str) -> Option<impl Iterator<Item = Signal>> {
+    let mut words = notice.split(' ');
+    let sender: Uuid = words.next()?.parse().ok()?;
+    (sender != own).then(|| {
+        words.filter_map(|word| {
+            if word == "q" {
+                return Some(Signal::Queue);
+            }
+            let (kind, id) = word.split_at_checked(1)?;
+            let id: Uuid = id.parse().ok()?;
+            match kind {
+                "r" => Some(Signal::Run(RunId(id))),
+                "a" => Some(Signal::Asked(AttemptId(id))),
+                _ => None,
+            }
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_signals_travel_in_notices_that_postgres_takes() {
+        let signals: HashSet<Signal> = (0..1000)
+            .map(|_| Signal::Run(RunId::new()))
+            .chain([Signal::Queue, Signal::Asked(AttemptId::new())])
+            .collect();
+        let (own, other) = (Uuid::now_v7(), Uuid::now_v7());
+        let notices = pack(own, &signals);
+        assert!(notices.len() > 1 && notices.iter().all(|notice| notice.len() < 8000));
+        let arrived: HashSet<Signal> = notices
+            .iter()
+            .flat_map(|notice| unpack(other, notice).into_iter().flatten())
+            .collect();
+        assert_eq!(arrived, signals);
+    }
+
+    #[test]
+    fn our_own_notices_and_strange_words_are_left_out() {
+        let own = Uuid::now_v7();
+        let notices = pack(own, &HashSet::from([Signal::Queue]));
+        assert!(unpack(own, &notices[0]).is_none());
+        let strange = format!("{} q x1 rnobody \u{e4}", Uuid::now_v7());
+        let read: Vec<Signal> = unpack(own, &strange).into_iter().flatten().collect();
+        assert_eq!(read, [Signal::Queue]);
+        assert!(unpack(own, "").is_none());
     }
 }

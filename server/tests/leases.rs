@@ -10,9 +10,9 @@ mod common;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use common::{App, upload};
+use common::{App, artifact_upload, upload};
 use motif_proto::id::FencingToken;
-use motif_proto::run::{AttemptState, CheckpointKind, FailureClass, RunState};
+use motif_proto::run::{AttemptState, CheckpointKind, Failure, FailureClass, RunState};
 use motif_proto::worker::{Outcome, Verdict};
 
 const LOSS: &str = "loss/total";
@@ -125,11 +125,13 @@ async fn five_attempts_lost_without_progress_end_a_run_and_progress_resets_the_c
     let worker = app.register().await;
     for _ in 0..4 {
         app.lose(claim.attempt).await;
+        app.end_wait(claim.run).await;
         claim = app.claim(worker).await.unwrap();
     }
     app.upload(&claim, CheckpointKind::Last, 10, b"ten batches").await;
     for _ in 0..4 {
         app.lose(claim.attempt).await;
+        app.end_wait(claim.run).await;
         claim = app.claim(worker).await.unwrap();
     }
     app.lose(claim.attempt).await;
@@ -194,4 +196,74 @@ async fn a_run_that_succeeded_cannot_be_cancelled() {
         .await
         .problem(StatusCode::CONFLICT, "run_ended");
     assert_eq!(app.run_state(claim.run).await, RunState::Succeeded);
+}
+
+/// How a worker comes to hold a token that is worth nothing.
+#[derive(Clone, Copy, Debug)]
+enum Ending {
+    TakenOver,
+    Cancelled,
+    HandedBack,
+    NeverGiven,
+}
+
+#[tokio::test]
+async fn nothing_that_a_stale_token_sends_is_stored_whatever_it_is() {
+    for ending in [
+        Ending::TakenOver,
+        Ending::Cancelled,
+        Ending::HandedBack,
+        Ending::NeverGiven,
+    ] {
+        let app = App::start().await;
+        let mut stale = app.running().await;
+        let worker = app.register().await;
+        app.store_metrics(&stale, 0, &[(LOSS, &[(0, 1.0)])]).await;
+        match ending {
+            Ending::TakenOver => {
+                app.lose(stale.attempt).await;
+                app.claim(worker).await.unwrap();
+            }
+            Ending::Cancelled => {
+                app.post(&format!("/api/v1/runs/{}/cancel", stale.run), &()).await;
+            }
+            Ending::HandedBack => {
+                app.finish(&stale, 1, Outcome::Released).await;
+            }
+            Ending::NeverGiven => stale.token = FencingToken(stale.token.0 + 1),
+        }
+        let before = app.detail(stale.run).await;
+        let curves = app.curves(stale.run, "").await;
+
+        let conflict = StatusCode::CONFLICT;
+        let failure = Failure {
+            class: FailureClass::Internal,
+            message: "why".to_owned(),
+        };
+        let late = [
+            app.metrics(&stale, 1, &[(LOSS, &[(1, 2.0)])]).await,
+            app.metrics(&stale, 0, &[(LOSS, &[(0, 1.0)])]).await,
+            app.upload_as(&upload(&stale, CheckpointKind::Last, 1, b"weights"), b"weights")
+                .await,
+            app.upload_as(&upload(&stale, CheckpointKind::Best, 1, b"weights"), b"weights")
+                .await,
+            app.upload_artifact_as(&artifact_upload(&stale, "table.csv", b"1,2"), b"1,2")
+                .await,
+            app.finish(&stale, 1, Outcome::Succeeded).await,
+            app.finish(&stale, 1, Outcome::Failed { failure }).await,
+        ];
+        for (number, answer) in late.iter().enumerate() {
+            let problem = answer.problem(conflict, "stale_lease");
+            assert!(!problem.detail.is_empty(), "{ending:?}, {number}");
+        }
+        let verdict = app.heartbeat(worker, &stale).await;
+        assert!(
+            matches!(verdict, Verdict::Lost | Verdict::Cancelled),
+            "{ending:?}"
+        );
+
+        assert_eq!(app.detail(stale.run).await, before, "{ending:?}");
+        assert_eq!(app.curves(stale.run, "").await, curves, "{ending:?}");
+        assert_eq!(app.state.artifacts.count().await.unwrap(), 0, "{ending:?}");
+    }
 }

@@ -1,21 +1,24 @@
 //! Getting work: registration, and the long poll for runs.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use motif_proto::client::{Client, ClientError};
 use motif_proto::id::WorkerId;
-use motif_proto::worker::{Claim, ClaimRequest, RegisterWorker, WorkerRegistered};
+use motif_proto::worker::{Claim, ClaimRequest, RegisterWorker, WorkerCanary, WorkerRegistered};
 
 use crate::backoff::Backoff;
+use crate::canary;
+use crate::engine::Engine;
 
 /// How long one claim waits for work, in seconds.
 const WAIT_SECONDS: u32 = 20;
 
 /// What the coordinator knows this daemon as. A coordinator that has forgotten it is told again.
-#[derive(Debug)]
 pub struct Registration {
     about: RegisterWorker,
+    /// Makes the canary anew for each registration.
+    engine: Arc<dyn Engine>,
     registered: Mutex<WorkerRegistered>,
     /// Only one renews at a time.
     renewing: tokio::sync::Mutex<()>,
@@ -26,10 +29,15 @@ impl Registration {
     ///
     /// # Errors
     /// When the coordinator refuses the worker: its token, say.
-    pub async fn new(client: &Client, about: RegisterWorker) -> Result<Self, ClientError> {
-        let registered = register(client, &about).await?;
+    pub async fn new(
+        client: &Client,
+        about: RegisterWorker,
+        engine: Arc<dyn Engine>,
+    ) -> Result<Self, ClientError> {
+        let registered = register(client, &about, &engine).await?;
         Ok(Self {
             about,
+            engine,
             registered: Mutex::new(registered),
             renewing: tokio::sync::Mutex::default(),
         })
@@ -47,9 +55,18 @@ impl Registration {
         if self.current().worker != unknown {
             return;
         }
-        match register(client, &self.about).await {
+        match register(client, &self.about, &self.engine).await {
             Ok(registered) => *self.lock() = registered,
             Err(error) => tracing::error!(%error, "the coordinator refuses this worker"),
+        }
+    }
+
+    /// Runs the canary and reports it, as the coordinator asked. One that does not arrive is asked for again.
+    pub async fn prove(&self, client: &Client) {
+        let worker = self.current().worker;
+        let canary = canary::report(self.engine.clone()).await;
+        if let Err(error) = client.report_canary(&WorkerCanary { worker, canary }).await {
+            tracing::warn!(%error, "the canary was not reported");
         }
     }
 
@@ -58,10 +75,18 @@ impl Registration {
     }
 }
 
-async fn register(client: &Client, about: &RegisterWorker) -> Result<WorkerRegistered, ClientError> {
+async fn register(
+    client: &Client,
+    about: &RegisterWorker,
+    engine: &Arc<dyn Engine>,
+) -> Result<WorkerRegistered, ClientError> {
+    let about = RegisterWorker {
+        canary: Some(canary::report(engine.clone()).await),
+        ..about.clone()
+    };
     let mut backoff = Backoff::default();
     loop {
-        match client.register(about).await {
+        match client.register(&about).await {
             Ok(registered) => {
                 tracing::info!(worker = %registered.worker, server = client.server(), "registered");
                 return Ok(registered);

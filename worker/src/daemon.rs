@@ -9,6 +9,7 @@ use motif_proto::client::{Client, ClientError};
 use motif_proto::worker::RegisterWorker;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::attempt::{Shared, carry_out};
 use crate::claim::{self, Registration};
@@ -19,6 +20,9 @@ use crate::spool::{Spool, SpoolError};
 
 /// How long a daemon that is to stop waits for its runs to be handed back.
 pub const HAND_BACK_LIMIT: Duration = Duration::from_secs(20);
+/// After how much of it runs are handed back as the coordinator knows them: without the checkpoint that it could not
+/// be told, but at once instead of when their leases run out.
+const PATIENCE: Duration = Duration::from_secs(14);
 
 /// What a daemon is told.
 #[derive(Clone, Debug)]
@@ -61,7 +65,7 @@ pub async fn run(
     });
     let mut shutdown = std::pin::pin!(shutdown);
     let registration = tokio::select! {
-        registration = Registration::new(&client, options.about) => {
+        registration = Registration::new(&client, options.about, shared.engine.clone()) => {
             registration.map_err(DaemonError::Refused)?
         }
         () = &mut shutdown => return Ok(()),
@@ -80,11 +84,24 @@ pub async fn run(
     let handed_back = async { while attempts.join_next().await.is_some() {} };
     tokio::select! {
         () = heartbeats => {}
-        done = tokio::time::timeout(HAND_BACK_LIMIT, handed_back) => if done.is_err() {
-            tracing::warn!("not everything could be handed back in time: leases will expire");
-        },
+        () = hand_back(handed_back, &shared.leases) => {}
     }
     Ok(())
+}
+
+/// Waits until everything is handed back, for [`HAND_BACK_LIMIT`] at most.
+async fn hand_back(handed_back: impl Future<Output = ()>, leases: &Leases) {
+    let mut handed_back = std::pin::pin!(handed_back);
+    if timeout(PATIENCE, &mut handed_back).await.is_ok() {
+        return;
+    }
+    tracing::warn!(
+        "the coordinator was not told everything: the rest is dropped, and computed again elsewhere"
+    );
+    leases.let_go_of_all();
+    if timeout(HAND_BACK_LIMIT - PATIENCE, handed_back).await.is_err() {
+        tracing::warn!("not everything could be handed back in time: leases will expire");
+    }
 }
 
 /// Claims and starts runs, for ever.
@@ -105,7 +122,7 @@ async fn work(
         let free_slots = u32::try_from(free.available_permits() + 1).unwrap_or(u32::MAX);
         let claim = claim::next(&shared.client, registration, free_slots).await;
         // Only this loop takes slots, so those that were offered are still free.
-        let more = claim.spec.resources.slots.saturating_sub(1).min(free_slots - 1);
+        let more = claim.slots.saturating_sub(1).min(free_slots - 1);
         let more_slots = free.clone().acquire_many_owned(more).await.ok();
         let (shared, stopping) = (shared.clone(), stopping.clone());
         attempts.spawn(async move {

@@ -8,7 +8,8 @@
 //! - [`driver`]: batches, evaluations and checkpoints of one run, in their order;
 //! - [`local`]: a run whose results are files of a folder; [`table`]: those of an evaluation; [`verify`]: recomputing
 //!   them;
-//! - [`daemon`]: runs for a coordinator; [`claim`] gets them, [`lease`] keeps them, [`attempt`] carries them out;
+//! - [`daemon`]: runs for a coordinator; [`canary`] shows that it may, [`claim`] gets them, [`lease`]
+//!   keeps them, [`attempt`] carries them out;
 //! - [`report`], [`outbox`], [`sender`], [`spool`]: what was measured, in order, on disk until it was told;
 //! - [`machine`], [`backoff`]: facts about the machine, and patience;
 //! - [`commands`]: the program's commands, as people call them.
@@ -16,6 +17,7 @@
 pub mod attempt;
 pub mod backoff;
 pub mod base;
+pub mod canary;
 pub mod claim;
 pub mod commands;
 pub mod daemon;

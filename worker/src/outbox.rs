@@ -3,7 +3,7 @@
 //! The training's thread puts in, the [`sender`](crate::sender) takes out. Points gather in memory and are
 //! sealed into numbered batches; a checkpoint seals what happened before it, so that it never outruns its curve.
 //! Of checkpoints that wait, only the newest of each kind is kept. Artifacts all go. When the outbox is full, or the disk is,
-//! whoever puts in waits.
+//! whoever puts in waits; unless the attempt is to end.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
@@ -59,6 +59,10 @@ pub struct Outbox {
     room: Condvar,
     /// Something was put in.
     pub(crate) filled: Notify,
+    /// The attempt is to end soon.
+    hurried: Notify,
+    /// What was being sent was dropped.
+    dropped: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +77,7 @@ struct Contents {
     waiting: VecDeque<Letter>,
     in_flight: Option<u64>,
     bytes: u64,
+    hurried: bool,
     closed: bool,
 }
 
@@ -135,6 +140,8 @@ impl Outbox {
             contents: Mutex::default(),
             room: Condvar::new(),
             filled: Notify::new(),
+            hurried: Notify::new(),
+            dropped: Notify::new(),
         }
     }
 
@@ -247,19 +254,53 @@ impl Outbox {
         self.filled.notify_one();
     }
 
+    /// The attempt is to end soon: whoever waits for room gets it, and whoever waits to send tries at once.
+    pub fn hurry(&self) {
+        self.lock().hurried = true;
+        self.room.notify_all();
+        self.hurried.notify_one();
+    }
+
     /// Drops everything that waits, takes in nothing more, and leaves only the news that the attempt failed.
     pub fn fail(&self, failure: Failure) {
+        self.leave(Outcome::Failed { failure });
+    }
+
+    /// Drops everything that waits, takes in nothing more, and leaves only the news that the run is handed back. It
+    /// goes on from the last checkpoint that was told, so what is dropped is computed again.
+    pub fn hand_back(&self) {
+        self.leave(Outcome::Released);
+        self.dropped.notify_one();
+        self.hurried.notify_one();
+    }
+
+    fn leave(&self, outcome: Outcome) {
         let mut contents = self.lock();
         if contents.closed {
             return;
         }
         contents.close();
-        let finish = self.finish_after(contents.acknowledged, Outcome::Failed { failure });
+        let finish = self.finish_after(contents.acknowledged, outcome);
         let number = contents.number();
         contents.put(number, 0, Content::Finish(finish));
         drop(contents);
         self.room.notify_all();
         self.filled.notify_one();
+    }
+
+    /// Whether the attempt is to end soon.
+    pub(crate) fn is_hurried(&self) -> bool {
+        self.lock().hurried
+    }
+
+    /// Waits until the attempt is to end soon.
+    pub(crate) async fn hurries(&self) {
+        self.hurried.notified().await;
+    }
+
+    /// Waits until what is being sent need not arrive any more.
+    pub(crate) async fn drops(&self) {
+        self.dropped.notified().await;
     }
 
     fn finish_after(&self, metrics_sequence: u64, outcome: Outcome) -> FinishAttempt {
@@ -325,7 +366,9 @@ impl Outbox {
         &self,
         mut contents: MutexGuard<'c, Contents>,
     ) -> Result<MutexGuard<'c, Contents>, Closed> {
-        let full = |contents: &mut Contents| !contents.closed && contents.bytes >= self.limits.bytes;
+        let full = |contents: &mut Contents| {
+            !contents.closed && !contents.hurried && contents.bytes >= self.limits.bytes
+        };
         if full(&mut contents) {
             tracing::warn!(
                 bytes = contents.bytes,

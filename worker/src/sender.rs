@@ -22,6 +22,9 @@ pub enum Delivered {
 /// the two; bytes spoilt on the way are worth another try.
 const REFUSALS: u32 = 5;
 
+/// Longest wait before another try when the attempt is to end soon.
+const HURRIED_RETRY: Duration = Duration::from_millis(500);
+
 /// Sends until the attempt's end was told. While the coordinator is away it waits, as long as that takes.
 ///
 /// `lease_lost` is called when the coordinator says that the run is in other hands.
@@ -39,7 +42,11 @@ pub async fn deliver(client: &Client, outbox: &Outbox, lease_lost: &(dyn Fn() + 
                 continue;
             }
         };
-        match send(client, &letter).await {
+        let sent = tokio::select! {
+            sent = send(client, &letter) => sent,
+            () = outbox.drops() => continue,
+        };
+        match sent {
             Ok(()) => {
                 if backoff.failures() > 0 {
                     tracing::info!("the coordinator is back");
@@ -73,9 +80,12 @@ pub async fn deliver(client: &Client, outbox: &Outbox, lease_lost: &(dyn Fn() + 
                     outbox.fail(refused(&error));
                     continue;
                 }
-                let wait = backoff.after_failure();
+                let mut wait = backoff.after_failure();
+                if outbox.is_hurried() {
+                    wait = wait.min(HURRIED_RETRY);
+                }
                 tracing::warn!(%error, retry_in = ?wait, "cannot send; training goes on");
-                tokio::time::sleep(wait).await;
+                let _ = tokio::time::timeout(wait, outbox.hurries()).await;
             }
         }
     }

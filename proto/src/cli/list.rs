@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use comfy_table::Cell;
 
 use super::CliError;
-use super::output::{Output, age, left, loss, progress, short_id, state};
+use super::output::{Output, age, left, loss, progress, short_id, standing};
 use crate::client::{Client, RunFilter};
 use crate::run::{RunList, RunState, RunSummary};
 use crate::spec::ExperimentKind;
@@ -145,7 +145,7 @@ pub(super) fn table(out: &Output, runs: &[RunSummary], now: DateTime<Utc>) -> St
             Cell::new(short_id(run.id)),
             Cell::new(&run.name),
             Cell::new(run.kind.as_str()),
-            state(run.state),
+            standing(run),
             Cell::new(progress(run)),
             Cell::new(loss(run.last_loss)),
             Cell::new(loss(run.best_validation)),

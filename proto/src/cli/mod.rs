@@ -7,10 +7,10 @@
 //! 1 for an error and for a watched run that did not succeed, 2 for a wrong command line, 130 after Ctrl-C.
 
 mod bench;
-mod cancel;
 mod config;
 mod delete;
 mod download;
+mod edit;
 mod list;
 mod metrics;
 mod output;
@@ -18,10 +18,12 @@ mod presets;
 mod pretend;
 mod problem;
 mod pull;
+mod queue;
 mod run_ref;
 mod show;
 mod simulate;
 mod spec_file;
+mod steer;
 mod submit;
 #[cfg(test)]
 mod tests;
@@ -36,6 +38,7 @@ use clap::{Parser, Subcommand};
 
 use crate::client::{Client, ClientError};
 use output::Output;
+use steer::Wish;
 
 /// Submit Motif experiments, watch them, and take their curves and networks away.
 #[derive(Debug, Parser)]
@@ -77,14 +80,24 @@ enum Command {
     Watch(watch::Watch),
     /// Print a run's curves
     Metrics(metrics::Metrics),
-    /// End a run that waits or is being worked on
-    Cancel(cancel::Cancel),
+    /// End runs that have not ended
+    Cancel(steer::Runs),
+    /// Hold runs back; one that a worker holds leaves a checkpoint first
+    Pause(steer::Runs),
+    /// Let paused runs go on
+    Resume(steer::Runs),
+    /// Let runs that failed, were cancelled or were skipped come back
+    Retry(steer::Runs),
+    /// Change a run's name, tags, notes or priority
+    Edit(edit::Edit),
     /// Delete runs that have ended, with their curves and files
     Delete(delete::Delete),
     /// Download a run's network
     Pull(pull::Pull),
-    /// List the workers
-    Workers,
+    /// List the workers, set them aside, put them back
+    Workers(workers::Workers),
+    /// Count the runs in each state
+    Queue,
     /// Measure what the coordinator can take; it should have no other work
     Bench(bench::Bench),
     /// Pretend to be many workers, for load tests; the coordinator should have no other work
@@ -149,10 +162,15 @@ async fn run(arguments: Arguments) -> Result<ExitCode, CliError> {
         Command::List(command) => command.run(&client, &out).await?,
         Command::Show(command) => command.run(&client, &out).await?,
         Command::Metrics(command) => command.run(&client, &out).await?,
-        Command::Cancel(command) => command.run(&client, &out).await?,
+        Command::Cancel(runs) => runs.ask(Wish::Cancel, &client, &out).await?,
+        Command::Pause(runs) => runs.ask(Wish::Pause, &client, &out).await?,
+        Command::Resume(runs) => runs.ask(Wish::Resume, &client, &out).await?,
+        Command::Retry(runs) => runs.ask(Wish::Retry, &client, &out).await?,
+        Command::Edit(command) => command.run(&client, &out).await?,
+        Command::Queue => queue::run(&client, &out).await?,
         Command::Delete(command) => command.run(&client, &out).await?,
         Command::Pull(command) => command.run(&client, &out).await?,
-        Command::Workers => workers::run(&client, &out).await?,
+        Command::Workers(command) => command.run(&client, &out).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

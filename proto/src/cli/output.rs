@@ -151,6 +151,14 @@ pub(super) fn state(state: RunState) -> Cell {
     }
 }
 
+/// How a run stands: its state, and what is about to change it.
+pub(super) fn standing(run: &RunSummary) -> Cell {
+    if run.pausing {
+        return Cell::new("pausing").fg(Color::DarkGrey);
+    }
+    state(run.state)
+}
+
 /// The short form of a run's id: its last eight hex digits. The head of the id is only the time of day.
 pub(super) fn short_id(run: RunId) -> String {
     let id = run.0.simple().to_string();

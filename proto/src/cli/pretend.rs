@@ -5,11 +5,13 @@
 //! real workers leave it alone. A fleet that gets a run of somebody else hands it back and gives up: pretend
 //! workers must not touch what people wait for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
+use futures::StreamExt;
 use serde_json::json;
 
 use super::CliError;
+use crate::canary::CanaryReport;
 use crate::client::{Client, ClientError};
 use crate::id::{RunId, WorkerId};
 use crate::metrics::{Measured, MetricsBatch, SeriesPoints, series};
@@ -21,7 +23,9 @@ use crate::worker::{
 /// The label that ties runs and workers of a fleet together.
 const LABEL: &str = "pretend-fleet";
 /// The highest that a spec can ask for.
-const PRIORITY: i32 = 1000;
+pub(super) const PRIORITY: i32 = 1000;
+/// Submissions at a time.
+const SUBMISSIONS: usize = 16;
 
 /// Longest wait for a run that was just submitted.
 const CLAIM_SECONDS: u32 = 10;
@@ -45,7 +49,7 @@ const SERIES: [&str; 10] = [
 pub(super) struct Fleet {
     client: Client,
     labels: BTreeMap<String, String>,
-    runs: Vec<RunId>,
+    runs: HashSet<RunId>,
 }
 
 impl Fleet {
@@ -57,33 +61,64 @@ impl Fleet {
         batches: u64,
         seed: u64,
     ) -> Result<Self, CliError> {
-        let mut fleet = Self {
+        let mut fleet = Self::new(client);
+        match fleet.submit_more(purpose, count, batches, seed, PRIORITY).await {
+            Ok(()) => Ok(fleet),
+            Err(error) => {
+                fleet.cancel().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// A fleet without runs.
+    pub(super) fn new(client: &Client) -> Self {
+        Self {
             client: client.clone(),
             labels: BTreeMap::from([(LABEL.to_owned(), RunId::new().to_string())]),
-            runs: Vec::with_capacity(count),
-        };
-        for seed in (seed..).take(count) {
-            let spec = json!({
-                "preset": "demo",
-                "name": format!("{purpose} {seed}"),
-                "tags": [purpose],
-                "seed": seed,
-                "priority": PRIORITY,
-                "training": { "batches": batches },
-                "resources": { "labels": fleet.labels },
-            });
-            match client.submit(&spec).await {
-                Ok(accepted) => fleet.runs.push(accepted.run.id),
+            runs: HashSet::new(),
+        }
+    }
+
+    /// Submits further runs, several at a time. Those submitted before an error belong to the fleet.
+    pub(super) async fn submit_more(
+        &mut self,
+        purpose: &str,
+        count: usize,
+        batches: u64,
+        seed: u64,
+        priority: i32,
+    ) -> Result<(), CliError> {
+        let (client, labels) = (self.client.clone(), self.labels.clone());
+        let mut submissions = futures::stream::iter((seed..).take(count))
+            .map(|seed| {
+                let spec = json!({
+                    "preset": "demo",
+                    "name": format!("{purpose} {seed}"),
+                    "tags": [purpose],
+                    "seed": seed,
+                    "priority": priority,
+                    "training": { "batches": batches },
+                    "resources": { "labels": labels },
+                });
+                let client = client.clone();
+                async move { client.submit(&spec).await }
+            })
+            .buffer_unordered(SUBMISSIONS);
+        let mut result = Ok(());
+        while let Some(submitted) = submissions.next().await {
+            match submitted {
+                Ok(accepted) => drop(self.runs.insert(accepted.run.id)),
                 Err(error) => {
-                    fleet.cancel().await;
-                    return Err(error.into());
+                    result = Err(error.into());
+                    break;
                 }
             }
         }
-        Ok(fleet)
+        result
     }
 
-    pub(super) fn runs(&self) -> &[RunId] {
+    pub(super) fn runs(&self) -> &HashSet<RunId> {
         &self.runs
     }
 
@@ -97,6 +132,7 @@ impl Fleet {
             slots: 1,
             memory_bytes: None,
             labels: self.labels.clone(),
+            canary: Some(CanaryReport::expected()),
         };
         self.client.register(&worker).await
     }
@@ -121,6 +157,26 @@ impl Fleet {
         )))
     }
 
+    /// Waits for whatever has the fleet's label, also what is only being submitted.
+    pub(super) async fn claim_any(&self, worker: WorkerId, wait_seconds: u32) -> Result<Claim, CliError> {
+        let request = ClaimRequest {
+            worker,
+            free_slots: 1,
+            wait_seconds,
+        };
+        let claim = self.client.claim(&request).await?;
+        let claim = claim
+            .ok_or_else(|| CliError::Failed("a run that was just submitted was not handed out".to_owned()))?;
+        if claim.spec.resources.labels == self.labels {
+            return Ok(claim);
+        }
+        self.finish(&claim, 0, Outcome::Released).await?;
+        Err(CliError::Usage(
+            "the coordinator has work of somebody else waiting; pretend workers need one to themselves"
+                .to_owned(),
+        ))
+    }
+
     /// A run of the fleet, all of which were just submitted.
     pub(super) async fn claim_now(&self, worker: WorkerId) -> Result<Claim, CliError> {
         let claim = self.claim(worker, CLAIM_SECONDS).await?;
@@ -142,11 +198,11 @@ impl Fleet {
         self.client.finish(&finish).await
     }
 
-    /// Cancels what has not ended; what cannot be cancelled has.
+    /// Cancels what has not ended, several at a time; what cannot be cancelled has.
     pub(super) async fn cancel(&self) {
-        for &run in &self.runs {
-            let _ = self.client.cancel(run).await;
-        }
+        futures::stream::iter(&self.runs)
+            .for_each_concurrent(SUBMISSIONS, async |&run| drop(self.client.cancel(run).await))
+            .await;
     }
 }
 

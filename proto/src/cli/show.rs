@@ -6,7 +6,9 @@ use comfy_table::Cell;
 use serde::Serialize;
 
 use super::CliError;
-use super::output::{Output, age, duration, left, loss, progress, right, short_id, significant, size, state};
+use super::output::{
+    Output, age, duration, left, loss, progress, right, short_id, significant, size, standing,
+};
 use super::run_ref::RunRef;
 use crate::artifact::Artifact;
 use crate::client::Client;
@@ -46,6 +48,9 @@ impl Show {
         if let Some(base) = &run.base {
             lines.push(("Base", Cell::new(lineage(base))));
         }
+        if !run.notes.is_empty() {
+            lines.push(("Notes", Cell::new(&run.notes)));
+        }
         let mut text = out.facts(lines);
         if !run.attempt_history.is_empty() {
             text.push_str("\n\nAttempts\n");
@@ -75,7 +80,7 @@ pub(super) fn facts(run: &RunSummary, now: DateTime<Utc>) -> Vec<(&'static str, 
         ("Run", Cell::new(format!("{} ({})", short_id(run.id), run.id))),
         ("Name", Cell::new(&run.name)),
         ("Kind", Cell::new(run.kind.as_str())),
-        ("State", state(run.state)),
+        ("State", standing(run)),
         ("Batches", Cell::new(progress(run))),
         ("Loss", Cell::new(at_batch(run.last_loss))),
         ("Validation", Cell::new(at_batch(run.last_validation))),
@@ -102,6 +107,11 @@ pub(super) fn facts(run: &RunSummary, now: DateTime<Utc>) -> Vec<(&'static str, 
     if let Some(started) = run.started_at {
         let seconds = (run.finished_at.unwrap_or(now) - started).num_seconds();
         facts.push(("Took", Cell::new(duration(u64::try_from(seconds).unwrap_or(0)))));
+    }
+    if let Some(not_before) = run.not_before.filter(|instant| *instant > now) {
+        let seconds = (not_before - now).num_seconds() + 1;
+        let wait = duration(u64::try_from(seconds).unwrap_or(0));
+        facts.push(("Next try", Cell::new(format!("in {wait}, after a failure"))));
     }
     if let Some(failure) = &run.failure {
         let why = format!("{} ({})", failure.message, failure.class.as_str());

@@ -179,7 +179,7 @@ impl Simulation<'_> {
         let Some(registered) = registered else {
             return Ok(());
         };
-        let heartbeat = Duration::from_secs(u64::from(registered.heartbeat_seconds.max(1)));
+        let heartbeat = registered.heartbeat_seconds.max(1);
         while !self.is_over() {
             let claim = match self.fleet.claim(registered.worker, CLAIM_SECONDS).await {
                 Ok(Some(claim)) => claim,
@@ -191,9 +191,10 @@ impl Simulation<'_> {
                 }
                 Err(error) => return Err(error),
             };
+            let hand_back = self.stop.child_token();
             let ended = tokio::select! {
-                ended = self.attempt(&claim) => ended?,
-                () = self.keep_alive(registered.worker, &claim, heartbeat) => Ended::Lost,
+                ended = self.attempt(&claim, &hand_back) => ended?,
+                () = self.keep_alive(registered.worker, &claim, heartbeat, &hand_back) => Ended::Lost,
             };
             match ended {
                 Ended::Succeeded => add(&self.counters.runs, 1),
@@ -204,11 +205,11 @@ impl Simulation<'_> {
         Ok(())
     }
 
-    /// Heartbeats until the lease is lost.
-    async fn keep_alive(&self, worker: WorkerId, claim: &Claim, every: Duration) {
-        let mut clock = interval(every);
+    /// Heartbeats until the run is no longer the worker's. Each waits for what may be asked, as those of workers do.
+    async fn keep_alive(&self, worker: WorkerId, claim: &Claim, every: u32, hand_back: &CancellationToken) {
+        let every_seconds = Duration::from_secs(every.into());
         loop {
-            clock.tick().await;
+            let begun = Instant::now();
             let lease = HeldLease {
                 attempt: claim.attempt,
                 token: claim.token,
@@ -216,25 +217,28 @@ impl Simulation<'_> {
             let heartbeat = Heartbeat {
                 worker,
                 leases: vec![lease],
+                wait_seconds: every,
             };
+            let mut pause = every_seconds;
             match self.client.heartbeat(&heartbeat).await {
-                Ok(answer)
-                    if answer
-                        .leases
-                        .iter()
-                        .all(|lease| lease.verdict == Verdict::Continue) =>
-                {
+                Ok(answer) => {
                     add(&self.counters.heartbeats, 1);
+                    match answer.leases.first().map(|lease| lease.verdict) {
+                        Some(Verdict::Continue) => {}
+                        Some(Verdict::Pause) => hand_back.cancel(),
+                        Some(Verdict::Cancelled | Verdict::Lost) | None => return,
+                    }
+                    pause = RETRY;
                 }
-                Ok(_) => return,
                 // The coordinator is away: the attempt goes on, and notices itself if it must not.
                 Err(_) => add(&self.counters.retries, 1),
             }
+            sleep(every_seconds.saturating_sub(begun.elapsed()).min(pause)).await;
         }
     }
 
     /// Pretends to train, from the checkpoint on if there is one.
-    async fn attempt(&self, claim: &Claim) -> Result<Ended, CliError> {
+    async fn attempt(&self, claim: &Claim, hand_back: &CancellationToken) -> Result<Ended, CliError> {
         let mut step = claim.resume.as_ref().map_or(0, |resume| resume.next_batch);
         let mut sequence = 0;
         let every = Duration::from_millis(self.arguments.every);
@@ -243,7 +247,8 @@ impl Simulation<'_> {
         while step < self.arguments.batches {
             tokio::select! {
                 _ = clock.tick() => {}
-                () = self.stop.cancelled() => {
+                () = hand_back.cancelled() => {
+                    // What follows the newest checkpoint is pretended again.
                     // A coordinator that is away hears of it by the lease.
                     let _ = self.fleet.finish(claim, sequence, Outcome::Released).await;
                     return Ok(Ended::Stopped);

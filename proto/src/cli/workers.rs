@@ -1,14 +1,102 @@
 //! `motif workers`.
 
 use chrono::{DateTime, Utc};
+use clap::{Args, Subcommand};
 use comfy_table::{Cell, Color};
 
 use super::CliError;
-use super::output::{Output, age, left, right};
+use super::output::{Output, age, duration, left, right};
 use crate::client::Client;
-use crate::worker::{WorkerInfo, WorkerList};
+use crate::id::WorkerId;
+use crate::worker::{SetAside, SetWorkerAside, WorkerInfo, WorkerList};
 
-pub(super) async fn run(client: &Client, out: &Output) -> Result<(), CliError> {
+#[derive(Debug, Args)]
+pub(super) struct Workers {
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Give a worker no runs until it is put back; what it holds goes on
+    SetAside {
+        /// Its name, or its id or at least 6 digits of that
+        worker: String,
+        /// Why
+        #[arg(long)]
+        reason: String,
+    },
+    /// Give a worker runs again that was set aside
+    PutBack {
+        /// Its name, or its id or at least 6 digits of that
+        worker: String,
+    },
+}
+
+impl Workers {
+    pub(super) async fn run(self, client: &Client, out: &Output) -> Result<(), CliError> {
+        match self.what {
+            None => list(client, out).await,
+            Some(What::SetAside { worker, reason }) => {
+                let worker = find(&worker, &client.workers().await?)?;
+                client
+                    .set_worker_aside(worker, &SetWorkerAside { reason })
+                    .await?;
+                say(client, out, worker).await
+            }
+            Some(What::PutBack { worker }) => {
+                let worker = find(&worker, &client.workers().await?)?;
+                client.put_worker_back(worker).await?;
+                say(client, out, worker).await
+            }
+        }
+    }
+}
+
+/// Fewest hex digits that may stand for an id.
+const FEWEST_DIGITS: usize = 6;
+
+/// The worker that a word means.
+pub(super) fn find(word: &str, workers: &[WorkerInfo]) -> Result<WorkerId, CliError> {
+    let digits = word.replace('-', "").to_lowercase();
+    let by_id = |worker: &&WorkerInfo| {
+        let id = worker.id.0.simple().to_string();
+        digits.len() >= FEWEST_DIGITS && (id.starts_with(&digits) || id.ends_with(&digits))
+    };
+    let mut found: Vec<&WorkerInfo> = workers.iter().filter(|worker| worker.name == word).collect();
+    if found.is_empty() {
+        found = workers.iter().filter(by_id).collect();
+    }
+    // Of workers with the same name, those that are away are seldom meant.
+    if found.len() > 1 && found.iter().filter(|worker| worker.alive).count() == 1 {
+        found.retain(|worker| worker.alive);
+    }
+    match found.as_slice() {
+        [worker] => Ok(worker.id),
+        [] => Err(CliError::Usage(format!(
+            "no worker has the name `{word}` or an id that begins or ends so; `motif workers` lists them"
+        ))),
+        several => {
+            let ids: Vec<String> = several.iter().map(|worker| worker.id.to_string()).collect();
+            Err(CliError::Usage(format!(
+                "`{word}` stands for {} workers: {}",
+                several.len(),
+                ids.join(", ")
+            )))
+        }
+    }
+}
+
+async fn say(client: &Client, out: &Output, id: WorkerId) -> Result<(), CliError> {
+    let mut workers = client.workers().await?;
+    workers.retain(|worker| worker.id == id);
+    if out.json {
+        return out.json(&WorkerList { workers });
+    }
+    out.text(&table(out, &workers, Utc::now()))
+}
+
+async fn list(client: &Client, out: &Output) -> Result<(), CliError> {
     let workers = client.workers().await?;
     if out.json {
         return out.json(&WorkerList { workers });
@@ -32,7 +120,9 @@ pub(super) fn table(out: &Output, workers: &[WorkerInfo], now: DateTime<Utc>) ->
             .collect();
         vec![
             Cell::new(&worker.name),
-            if worker.alive {
+            if worker.set_aside.is_some() {
+                Cell::new("set aside").fg(Color::Red)
+            } else if worker.alive {
                 Cell::new("alive").fg(Color::Green)
             } else {
                 Cell::new("away").fg(Color::DarkGrey)
@@ -48,7 +138,7 @@ pub(super) fn table(out: &Output, workers: &[WorkerInfo], now: DateTime<Utc>) ->
             Cell::new(age(worker.last_seen_at, now)),
         ]
     });
-    out.table(
+    let table = out.table(
         &[
             left("WORKER"),
             left("STATE"),
@@ -59,5 +149,34 @@ pub(super) fn table(out: &Output, workers: &[WorkerInfo], now: DateTime<Utc>) ->
             left("SEEN"),
         ],
         rows.collect(),
+    );
+    let reasons: Vec<String> = workers
+        .iter()
+        .filter_map(|worker| Some((worker, worker.set_aside.as_ref()?)))
+        .map(|(worker, aside)| reason(worker, aside, now))
+        .collect();
+    if reasons.is_empty() {
+        return table;
+    }
+    format!("{table}\n\n{}", reasons.join("\n"))
+}
+
+/// Why a worker was set aside, and what puts it back.
+fn reason(worker: &WorkerInfo, aside: &SetAside, now: DateTime<Utc>) -> String {
+    let id = worker.id.0.simple().to_string();
+    let back = match aside.trial_at {
+        Some(trial) if trial > now => {
+            let seconds = u64::try_from((trial - now).num_seconds()).unwrap_or(0);
+            format!("may prove itself in {}, or", duration(seconds))
+        }
+        Some(_) => "is to prove itself, or".to_owned(),
+        None => "until".to_owned(),
+    };
+    format!(
+        "{} was set aside {}: {}\n  {back} `motif workers put-back {}`",
+        worker.name,
+        age(aside.since, now),
+        aside.reason,
+        &id[id.len() - 8..]
     )
 }

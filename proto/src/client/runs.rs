@@ -7,14 +7,15 @@ use serde_json::Value;
 use super::http::Content;
 use super::{Client, ClientError};
 use crate::artifact::{Artifact, ArtifactList};
-use crate::id::{ArtifactId, CheckpointId, RunId};
+use crate::id::{ArtifactId, CheckpointId, RunId, WorkerId};
 use crate::metrics::RunMetrics;
 use crate::run::{
-    Checkpoint, CheckpointList, DeleteRuns, ExperimentAccepted, Queue, RunDetail, RunList, RunState,
+    Checkpoint, CheckpointList, DeleteRuns, ExperimentAccepted, Queue, RunChange, RunDetail, RunList,
+    RunState, RunSummary,
 };
 use crate::spec::ExperimentKind;
 use crate::spec::preset::{PresetInfo, PresetList};
-use crate::worker::{WorkerInfo, WorkerList};
+use crate::worker::{SetWorkerAside, WorkerInfo, WorkerList};
 
 /// Which runs a list holds; everything that is absent lets all through.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -91,13 +92,61 @@ impl Client {
         self.get(&["runs", &run.to_string()]).await
     }
 
-    /// Ends a run that waits or is being worked on.
+    /// Changes a run's name, tags, notes or priority.
     ///
     /// # Errors
-    /// A problem with status 409 where the run has ended already.
-    pub async fn cancel(&self, run: RunId) -> Result<(), ClientError> {
-        let request = self.request(Method::POST, &["runs", &run.to_string(), "cancel"]);
-        self.send(request).await.map(drop)
+    /// A problem with the code `invalid_body` names every field that is wrong.
+    pub async fn change(&self, run: RunId, change: &RunChange) -> Result<RunDetail, ClientError> {
+        self.json(
+            self.request(Method::PATCH, &["runs", &run.to_string()])
+                .json(change),
+        )
+        .await
+    }
+
+    /// Ends a run that has not ended.
+    ///
+    /// # Errors
+    /// A problem with status 409 where the run has ended otherwise.
+    pub async fn cancel(&self, run: RunId) -> Result<RunSummary, ClientError> {
+        self.steer(run, "cancel").await
+    }
+
+    /// Holds a run back: at once, or when its worker has handed it back.
+    ///
+    /// # Errors
+    /// A problem with status 409 where the run has ended.
+    pub async fn pause(&self, run: RunId) -> Result<RunSummary, ClientError> {
+        self.steer(run, "pause").await
+    }
+
+    /// Lets a paused run go on.
+    ///
+    /// # Errors
+    /// A problem with status 409 where the run has ended.
+    pub async fn resume(&self, run: RunId) -> Result<RunSummary, ClientError> {
+        self.steer(run, "resume").await
+    }
+
+    /// Lets a run that failed, was cancelled or was skipped come back.
+    ///
+    /// # Errors
+    /// A problem with status 409 where the run has succeeded or is paused.
+    pub async fn retry(&self, run: RunId) -> Result<RunSummary, ClientError> {
+        self.steer(run, "retry").await
+    }
+
+    async fn steer(&self, run: RunId, wish: &str) -> Result<RunSummary, ClientError> {
+        self.json(self.request(Method::POST, &["runs", &run.to_string(), wish]))
+            .await
+    }
+
+    /// How many runs are in each state.
+    ///
+    /// # Errors
+    /// Any of [`ClientError`].
+    pub async fn queue(&self) -> Result<Queue, ClientError> {
+        self.get(&["queue"]).await
     }
 
     /// Deletes runs that have ended, all or none. Their data goes in the background. Safe to repeat.
@@ -173,11 +222,21 @@ impl Client {
         Ok(list.workers)
     }
 
-    /// How many runs are in each state.
+    /// Gives a worker no runs until it is put back.
     ///
     /// # Errors
-    /// Any of [`ClientError`].
-    pub async fn queue(&self) -> Result<Queue, ClientError> {
-        self.get(&["queue"]).await
+    /// A problem with status 404 where there is no such worker.
+    pub async fn set_worker_aside(&self, worker: WorkerId, wish: &SetWorkerAside) -> Result<(), ClientError> {
+        let request = self.request(Method::POST, &["workers", &worker.to_string(), "set-aside"]);
+        self.send(request.json(wish)).await.map(drop)
+    }
+
+    /// Gives a worker runs again.
+    ///
+    /// # Errors
+    /// A problem with status 404 where there is no such worker.
+    pub async fn put_worker_back(&self, worker: WorkerId) -> Result<(), ClientError> {
+        let request = self.request(Method::POST, &["workers", &worker.to_string(), "put-back"]);
+        self.send(request).await.map(drop)
     }
 }

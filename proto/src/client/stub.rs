@@ -86,6 +86,8 @@ pub(crate) fn run(tail: &str, state: RunState) -> RunSummary {
         tags: Vec::new(),
         priority: 0,
         state,
+        pausing: false,
+        not_before: None,
         progress: Progress {
             batches_done: 500,
             batches_total: 2000,

@@ -15,7 +15,7 @@ use crate::metrics::{MetricsAccepted, MetricsBatch, POSTCARD};
 use crate::upload::{BeginUpload, UploadPart, UploadProgress};
 use crate::worker::{
     Claim, ClaimRequest, FinishAttempt, Heartbeat, HeartbeatAnswer, RegisterWorker, UploadArtifact,
-    UploadCheckpoint, WorkerRegistered,
+    UploadCheckpoint, WorkerCanary, WorkerRegistered,
 };
 
 /// Files above this go in parts.
@@ -26,7 +26,7 @@ const CLAIM_GRACE: Duration = Duration::from_secs(10);
 const UPLOAD_GRACE: Duration = Duration::from_secs(60);
 /// The slowest transfer that is worth waiting for.
 const SLOWEST_UPLOAD_BYTES_PER_SECOND: u64 = 64 * 1024;
-/// Longest time without a sign of life before a heartbeat counts as lost; a lease is longer.
+/// Longest time after the end of its wait before a heartbeat counts as lost; a lease is longer.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Client {
@@ -36,6 +36,15 @@ impl Client {
     /// Any of [`ClientError`].
     pub async fn register(&self, worker: &RegisterWorker) -> Result<WorkerRegistered, ClientError> {
         self.post(&["worker", "register"], worker).await
+    }
+
+    /// Reports what a worker's canary gave. Safe to repeat.
+    ///
+    /// # Errors
+    /// A problem with the code `unknown_worker` asks to register again.
+    pub async fn report_canary(&self, canary: &WorkerCanary) -> Result<(), ClientError> {
+        let request = self.request(Method::POST, &["worker", "canary"]);
+        self.send(request.json(canary)).await.map(drop)
     }
 
     /// Waits for work; `None` when there was none for `wait_seconds`.
@@ -58,8 +67,8 @@ impl Client {
     /// A problem with the code `unknown_worker` asks to register again.
     pub async fn heartbeat(&self, heartbeat: &Heartbeat) -> Result<HeartbeatAnswer, ClientError> {
         let request = self.request(Method::POST, &["worker", "heartbeat"]);
-        self.json(request.timeout(HEARTBEAT_TIMEOUT).json(heartbeat))
-            .await
+        let limit = HEARTBEAT_TIMEOUT + Duration::from_secs(u64::from(heartbeat.wait_seconds));
+        self.json(request.timeout(limit).json(heartbeat)).await
     }
 
     /// Sends what an attempt has measured. Safe to repeat.

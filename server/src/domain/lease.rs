@@ -21,7 +21,8 @@ pub struct Standing {
 pub enum Holding {
     /// The attempt holds the run.
     Live,
-    /// The lease ran out, but nobody has taken the run over: the attempt may have it back.
+    /// The lease ran out, but nobody has taken the run over: the attempt may have it back. If the run was paused
+    /// meanwhile, it may have it back to leave a checkpoint.
     Revivable,
     /// The run was cancelled in this attempt's hands.
     Cancelled,
@@ -41,7 +42,9 @@ impl Standing {
         let newest = self.attempt_token == self.run_token;
         match self.attempt {
             AttemptState::Running => Holding::Live,
-            AttemptState::Lost if newest && self.run == RunState::Queued => Holding::Revivable,
+            AttemptState::Lost if newest && matches!(self.run, RunState::Queued | RunState::Paused) => {
+                Holding::Revivable
+            }
             AttemptState::Lost => Holding::Stale,
             AttemptState::Cancelled => Holding::Cancelled,
             AttemptState::Succeeded | AttemptState::Failed | AttemptState::Released => {
@@ -77,6 +80,11 @@ mod tests {
             ..STANDING
         };
         assert_eq!(lost.judge(FencingToken(3)), Holding::Revivable);
+        let paused = Standing {
+            run: RunState::Paused,
+            ..lost
+        };
+        assert_eq!(paused.judge(FencingToken(3)), Holding::Revivable);
         let taken = Standing {
             run: RunState::Running,
             run_token: FencingToken(4),

@@ -8,4 +8,6 @@ pub mod metrics;
 pub mod pack;
 pub mod retention;
 pub mod retry;
+pub mod standing;
+pub mod steering;
 pub mod summary;

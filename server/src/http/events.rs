@@ -24,7 +24,6 @@ use super::extract::Id;
 use super::problem::ApiError;
 use crate::app::AppState;
 use crate::error::{Error, chain};
-use crate::signals::Signal;
 use crate::store::Store;
 use crate::store::events::Resume;
 use crate::store::runs::Versioned;
@@ -190,7 +189,7 @@ struct RunStream {
     store: Store,
     run: RunId,
     sink: Sink,
-    news: Receiver<Signal>,
+    news: Receiver<RunId>,
 }
 
 impl RunStream {
@@ -242,9 +241,8 @@ impl RunStream {
         let news = async {
             loop {
                 match self.news.recv().await {
-                    Ok(Signal::Run(run)) if run != self.run => {}
-                    Ok(Signal::Queue) => {}
-                    Ok(Signal::Run(_)) | Err(RecvError::Lagged(_)) => return,
+                    Ok(run) if run != self.run => {}
+                    Ok(_) | Err(RecvError::Lagged(_)) => return,
                     Err(RecvError::Closed) => std::future::pending().await,
                 }
             }
@@ -259,7 +257,7 @@ impl RunStream {
 struct AllStream {
     store: Store,
     sink: Sink,
-    news: Receiver<Signal>,
+    news: Receiver<RunId>,
     /// Newest event that was sent of each run that changed of late.
     sent: HashMap<RunId, (i64, DateTime<Utc>)>,
 }

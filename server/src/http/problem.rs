@@ -49,6 +49,18 @@ impl ApiError {
         error
     }
 
+    /// 422: a body of the right form with these mistakes.
+    #[must_use]
+    pub fn invalid_fields(errors: Vec<FieldProblem>) -> Self {
+        let details: Vec<String> = errors
+            .iter()
+            .map(|error| format!("{}: {}", error.pointer, error.detail))
+            .collect();
+        let mut error = Self::invalid_body(details.join("; "));
+        error.0.errors = errors;
+        error
+    }
+
     /// 400: a query that cannot be understood.
     #[must_use]
     pub fn invalid_query(detail: impl Into<String>) -> Self {
@@ -163,7 +175,15 @@ impl ApiError {
 /// A client's mistake is explained to the client, our own fault to the log.
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
-        let (status, code, title) = match &error {
+        Self::of(&error)
+    }
+}
+
+impl ApiError {
+    fn of(error: &Error) -> Self {
+        let (status, code, title) = match error {
+            Error::Shared(error) => return Self::of(error),
+            Error::Crowded => (StatusCode::SERVICE_UNAVAILABLE, "crowded", "Too many wait"),
             Error::UnknownRun(_) => (StatusCode::NOT_FOUND, "unknown_run", "No such run"),
             Error::UnknownAttempt(_) => (StatusCode::NOT_FOUND, "unknown_attempt", "No such attempt"),
             Error::UnknownCheckpoint(_) => {
@@ -179,7 +199,10 @@ impl From<Error> for ApiError {
             Error::StaleLease { .. } => (StatusCode::CONFLICT, "stale_lease", "Lease lost"),
             Error::SequenceGap { .. } => (StatusCode::CONFLICT, "sequence_gap", "Metrics are missing"),
             Error::TooManyCurves { .. } => (StatusCode::BAD_REQUEST, "too_many_curves", "Too many curves"),
-            Error::RunEnded { .. } => (StatusCode::CONFLICT, "run_ended", "The run has ended"),
+            Error::NotAsItStands { state, .. } if state.is_final() => {
+                (StatusCode::CONFLICT, "run_ended", "The run has ended")
+            }
+            Error::NotAsItStands { .. } => (StatusCode::CONFLICT, "run_not_ended", "The run has not ended"),
             Error::RunNotEnded { .. } => (StatusCode::CONFLICT, "run_not_ended", "The run has not ended"),
             Error::RunInUse { .. } => (StatusCode::CONFLICT, "run_in_use", "Others start from the run"),
             Error::InvalidMetrics(_) => (
@@ -206,7 +229,7 @@ impl From<Error> for ApiError {
                 "Not a part of the upload",
             ),
             Error::Storage(source) => {
-                tracing::error!(error = %chain(&error), "storage failed");
+                tracing::error!(error = %chain(error), "storage failed");
                 return if is_full(source) {
                     Self::storage_full("The database has no room left; nothing was stored")
                 } else if is_outage(source) {
@@ -216,7 +239,7 @@ impl From<Error> for ApiError {
                 };
             }
             Error::Artifacts(source) => {
-                tracing::error!(error = %chain(&error), "the artifact store failed");
+                tracing::error!(error = %chain(error), "the artifact store failed");
                 return match source {
                     source if artifacts::is_full(source) => {
                         Self::storage_full("The artifact store has no room left; nothing was stored")
@@ -227,7 +250,7 @@ impl From<Error> for ApiError {
                 };
             }
             Error::Damaged(_) => {
-                tracing::error!(error = %chain(&error), "a request failed");
+                tracing::error!(error = %chain(error), "a request failed");
                 return Self::internal();
             }
         };

@@ -1,4 +1,4 @@
-//! Runs: lists, details, cancellation.
+//! Runs: lists, details, and what people ask of them.
 
 #![allow(unused_qualifications, reason = "a macro names the query type in full")]
 
@@ -7,13 +7,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use motif_proto::id::RunId;
 use motif_proto::problem::Problem;
-use motif_proto::run::{DeleteRuns, MAX_DELETED, RunDetail, RunList, RunState, RunSummary};
+use motif_proto::run::{DeleteRuns, MAX_DELETED, RunChange, RunDetail, RunList, RunState, RunSummary};
 use motif_proto::spec::ExperimentKind;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::extract::{self, Id, Query};
+use super::extract::{Id, Json as JsonBody, Query};
 use super::problem::ApiError;
+use crate::domain::steering::Wish;
 use crate::store::Store;
 use crate::store::runs::RunFilter;
 
@@ -133,7 +134,7 @@ pub async fn delete(State(store): State<Store>, Id(run): Id<RunId>) -> Result<St
 )]
 pub async fn delete_many(
     State(store): State<Store>,
-    extract::Json(request): extract::Json<DeleteRuns>,
+    JsonBody(request): JsonBody<DeleteRuns>,
 ) -> Result<StatusCode, ApiError> {
     if !(1..=MAX_DELETED).contains(&request.runs.len()) {
         let detail = format!("`runs` has 1 to {MAX_DELETED} ids, not {}", request.runs.len());
@@ -143,18 +144,102 @@ pub async fn delete_many(
     Ok(StatusCode::ACCEPTED)
 }
 
-/// Cancel a run, whether it waits or runs.
+/// Change a run's name, tags, notes or priority.
 ///
-/// Safe to repeat. A run that ended otherwise stays as it is (409, `run_ended`).
+/// What is given takes the place of what was. The spec stays as it was submitted.
+#[utoipa::path(
+    patch, path = "/runs/{id}", tag = "runs", operation_id = "change_run",
+    params(("id" = RunId, Path, description = "The run")), request_body = RunChange,
+    responses(
+        (status = OK, body = RunDetail),
+        (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json"),
+        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json"),
+        (status = PAYLOAD_TOO_LARGE, body = Problem, content_type = "application/problem+json"),
+        (status = UNSUPPORTED_MEDIA_TYPE, body = Problem, content_type = "application/problem+json"),
+        (status = UNPROCESSABLE_ENTITY, body = Problem, content_type = "application/problem+json",
+         description = "`errors` names every field that is wrong"),
+    ),
+)]
+pub async fn change(
+    State(store): State<Store>,
+    Id(run): Id<RunId>,
+    JsonBody(change): JsonBody<RunChange>,
+) -> Result<Json<RunDetail>, ApiError> {
+    let problems = change.problems();
+    if !problems.is_empty() {
+        return Err(ApiError::invalid_fields(problems));
+    }
+    Ok(Json(store.change_run(run, &change).await?))
+}
+
+/// End a run that has not ended.
+///
+/// What it wrote stays; `retry` lets it come back. The worker that holds it stops at its next batch. Safe to repeat. A
+/// run that ended otherwise stays as it is (409, `run_ended`).
 #[utoipa::path(
     post, path = "/runs/{id}/cancel", tag = "runs", operation_id = "cancel_run",
     params(("id" = RunId, Path, description = "The run")),
     responses(
         (status = OK, body = RunSummary),
+        (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json"),
         (status = NOT_FOUND, body = Problem, content_type = "application/problem+json"),
         (status = CONFLICT, body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub async fn cancel(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Json<RunSummary>, ApiError> {
-    Ok(Json(store.cancel_run(run).await?))
+    Ok(Json(store.steer_run(run, Wish::Cancel).await?))
+}
+
+/// Hold a run back.
+///
+/// A run that waits is paused at once. A worker that holds it is asked to leave a checkpoint and hand it back: until
+/// then the run is `running` and `pausing`. Safe to repeat. A run that ended stays as it is (409, `run_ended`).
+#[utoipa::path(
+    post, path = "/runs/{id}/pause", tag = "runs", operation_id = "pause_run",
+    params(("id" = RunId, Path, description = "The run")),
+    responses(
+        (status = OK, body = RunSummary),
+        (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json"),
+        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json"),
+        (status = CONFLICT, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn pause(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Json<RunSummary>, ApiError> {
+    Ok(Json(store.steer_run(run, Wish::Pause).await?))
+}
+
+/// Let a paused run go on, exactly where it stood.
+///
+/// Of a run that is about to pause the wish is withdrawn; one that waits or runs stays as it is. Safe to repeat. A run
+/// that ended is refused (409, `run_ended`): retry it.
+#[utoipa::path(
+    post, path = "/runs/{id}/resume", tag = "runs", operation_id = "resume_run",
+    params(("id" = RunId, Path, description = "The run")),
+    responses(
+        (status = OK, body = RunSummary),
+        (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json"),
+        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json"),
+        (status = CONFLICT, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn resume(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Json<RunSummary>, ApiError> {
+    Ok(Json(store.steer_run(run, Wish::Resume).await?))
+}
+
+/// Let a run that failed, was cancelled or was skipped come back.
+///
+/// It goes on from its last checkpoint, and its failures no longer count. A run that waits before another try waits no
+/// longer. Safe to repeat. A run that succeeded (409, `run_ended`) or is paused (409, `run_not_ended`) is refused.
+#[utoipa::path(
+    post, path = "/runs/{id}/retry", tag = "runs", operation_id = "retry_run",
+    params(("id" = RunId, Path, description = "The run")),
+    responses(
+        (status = OK, body = RunSummary),
+        (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json"),
+        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json"),
+        (status = CONFLICT, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn retry(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Json<RunSummary>, ApiError> {
+    Ok(Json(store.steer_run(run, Wish::Retry).await?))
 }

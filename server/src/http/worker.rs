@@ -8,16 +8,18 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use motif_proto::artifact::{Artifact, MAX_ARTIFACT_NAME, is_artifact_name};
+use motif_proto::canary::CanaryReport;
+use motif_proto::id::AttemptId;
 use motif_proto::metrics::{MetricsAccepted, MetricsBatch};
 use motif_proto::problem::Problem;
 use motif_proto::run::{Checkpoint, CheckpointKind};
 use motif_proto::worker::{
-    Claim, ClaimRequest, FinishAttempt, Heartbeat, HeartbeatAnswer, MAX_CLAIM_WAIT_SECONDS, RegisterWorker,
-    UploadArtifact, UploadCheckpoint, WorkerRegistered,
+    Claim, ClaimRequest, FinishAttempt, Heartbeat, HeartbeatAnswer, HeldLease, MAX_CLAIM_WAIT_SECONDS,
+    RegisterWorker, UploadArtifact, UploadCheckpoint, Verdict, WorkerCanary, WorkerRegistered,
 };
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 use super::extract::{Json, Packed, Query};
 use super::problem::ApiError;
@@ -26,17 +28,18 @@ use super::uploads::Received;
 use crate::app::{AppState, Leases};
 use crate::artifacts::Artifacts;
 use crate::config::heartbeat_seconds;
-use crate::signals::Signal;
 use crate::store::Store;
 
-/// How often a waiting claim looks by itself, should a notice be lost.
-const LOOK_ANYWAY: Duration = Duration::from_secs(3);
 /// Most leases of one heartbeat.
 const MAX_LEASES: usize = 1024;
 /// Most slots of a worker.
 const MAX_SLOTS: u32 = 1024;
 /// Longest text of a registration, in characters.
 const MAX_TEXT: usize = 200;
+/// Most batches of a canary.
+const MAX_CANARY_BATCHES: usize = 100;
+/// Longest error of a canary, in characters.
+const MAX_CANARY_ERROR: usize = 4000;
 /// Most labels of a worker.
 const MAX_LABELS: usize = 32;
 
@@ -73,6 +76,8 @@ pub async fn register(
         (status = NOT_FOUND, body = Problem, content_type = "application/problem+json",
          description = "`unknown_worker`: register again"),
         (status = UNPROCESSABLE_ENTITY, body = Problem, content_type = "application/problem+json"),
+        (status = SERVICE_UNAVAILABLE, body = Problem, content_type = "application/problem+json",
+         description = "`crowded`: ask again later"),
     ),
 )]
 pub async fn claim(
@@ -83,26 +88,20 @@ pub async fn claim(
         return Err(ApiError::invalid_body("`free_slots` is at least 1"));
     }
     let wait = Duration::from_secs(request.wait_seconds.min(MAX_CLAIM_WAIT_SECONDS).into());
-    let deadline = Instant::now() + wait;
-    // Before the first look, so that nothing that is queued in between is missed.
-    let mut news = state.signals.subscribe();
-    loop {
-        if let Some(claim) = state.store.claim_run(&request, state.leases.length).await? {
-            return Ok(Answer(claim).into_response());
-        }
-        if Instant::now() >= deadline {
-            return Ok(StatusCode::NO_CONTENT.into_response());
-        }
-        let look_anyway = deadline.min(Instant::now() + LOOK_ANYWAY);
-        tokio::select! {
-            () = state.stopping.0.cancelled() => return Ok(StatusCode::NO_CONTENT.into_response()),
-            // Whether there is news or not, the next look tells.
-            _ = timeout_at(look_anyway, queue_news(&mut news)) => {}
-        }
-    }
+    let claim = state.dispatcher.claim(request, wait);
+    let claimed = tokio::select! {
+        () = state.stopping.0.cancelled() => None,
+        claimed = claim => claimed?,
+    };
+    Ok(match claimed {
+        Some(claim) => Answer(claim).into_response(),
+        None => StatusCode::NO_CONTENT.into_response(),
+    })
 }
 
 /// Renew leases, and learn what became of them.
+///
+/// With `wait_seconds` the answer waits until something is asked of one of the attempts, or for that long.
 #[utoipa::path(
     post, path = "/worker/heartbeat", tag = "worker", request_body = Heartbeat,
     responses(
@@ -112,8 +111,7 @@ pub async fn claim(
     ),
 )]
 pub async fn heartbeat(
-    State(store): State<Store>,
-    State(leases): State<Leases>,
+    State(state): State<AppState>,
     Json(heartbeat): Json<Heartbeat>,
 ) -> Result<Answer<HeartbeatAnswer>, ApiError> {
     if heartbeat.leases.len() > MAX_LEASES {
@@ -121,10 +119,61 @@ pub async fn heartbeat(
             "`leases` has at most {MAX_LEASES} entries"
         )));
     }
-    let leases = store
-        .heartbeat(heartbeat.worker, &heartbeat.leases, leases.length)
-        .await?;
-    Ok(Answer(HeartbeatAnswer { leases }))
+    let length = state.leases.length;
+    let renew = || state.store.heartbeat(heartbeat.worker, &heartbeat.leases, length);
+    // Before the leases are looked at, so that nothing that is asked in between is missed.
+    let mut asked = state.signals.asked();
+    let mut answer = renew().await?;
+    let nothing_to_say = !answer.canary
+        && answer
+            .leases
+            .iter()
+            .all(|lease| lease.verdict == Verdict::Continue);
+    // Renewed at the beginning of the wait, so it ends well before the leases do.
+    let wait = heartbeat.wait_seconds.min(heartbeat_seconds(length));
+    if nothing_to_say && wait > 0 {
+        let concerned = concerns(&mut asked, &heartbeat.leases);
+        tokio::select! {
+            () = state.stopping.0.cancelled() => {}
+            asked = timeout(Duration::from_secs(wait.into()), concerned) => if asked.is_ok() {
+                answer = renew().await?;
+            },
+        }
+    }
+    Ok(Answer(answer))
+}
+
+/// Report what the worker's canary gave, as a heartbeat asked.
+///
+/// One that gave what it should puts a worker back that was set aside for what happened on it; any other sets it
+/// aside. Safe to repeat.
+#[utoipa::path(
+    post, path = "/worker/canary", tag = "worker", request_body = WorkerCanary,
+    responses(
+        (status = NO_CONTENT, description = "The canary was judged"),
+        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json",
+         description = "`unknown_worker`: register again"),
+        (status = UNPROCESSABLE_ENTITY, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn canary(
+    State(store): State<Store>,
+    Json(report): Json<WorkerCanary>,
+) -> Result<StatusCode, ApiError> {
+    check_canary(&report.canary)?;
+    store.judge_canary(report.worker, &report.canary).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Waits until something is asked of one of these attempts, or may have been.
+async fn concerns(asked: &mut broadcast::Receiver<AttemptId>, leases: &[HeldLease]) {
+    loop {
+        match asked.recv().await {
+            Ok(attempt) if leases.iter().all(|lease| lease.attempt != attempt) => {}
+            Ok(_) | Err(RecvError::Lagged(_)) => return,
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+    }
 }
 
 /// Append points to the curves of the run.
@@ -263,13 +312,16 @@ pub async fn finish(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn queue_news(news: &mut broadcast::Receiver<Signal>) {
-    loop {
-        match news.recv().await {
-            Ok(Signal::Run(_)) => {}
-            Ok(Signal::Queue) | Err(RecvError::Lagged(_) | RecvError::Closed) => return,
-        }
+fn check_canary(report: &CanaryReport) -> Result<(), ApiError> {
+    let values = report.losses.len().max(report.grad_norms.len());
+    let error = report.error.as_deref().unwrap_or_default();
+    if values > MAX_CANARY_BATCHES || error.chars().count() > MAX_CANARY_ERROR || error.contains('\0') {
+        let detail = format!(
+            "`canary` has at most {MAX_CANARY_BATCHES} batches and an error of {MAX_CANARY_ERROR} characters"
+        );
+        return Err(ApiError::invalid_body(detail));
     }
+    Ok(())
 }
 
 fn check_registration(worker: &RegisterWorker) -> Result<(), ApiError> {
@@ -283,6 +335,9 @@ fn check_registration(worker: &RegisterWorker) -> Result<(), ApiError> {
             let detail = format!("`{field}` has at most {MAX_TEXT} characters and no control characters");
             return Err(ApiError::invalid_body(detail));
         }
+    }
+    if let Some(canary) = &worker.canary {
+        check_canary(canary)?;
     }
     if worker.name.is_empty() {
         return Err(ApiError::invalid_body("`name` is empty"));

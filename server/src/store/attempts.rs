@@ -1,17 +1,17 @@
 //! Leases: who holds a run, heartbeats, ends, and what becomes of a run whose worker fell silent.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use motif_proto::id::{AttemptId, FencingToken, RunId, WorkerId};
-use motif_proto::run::{AttemptState, Failure, FailureClass};
-use motif_proto::worker::{FinishAttempt, HeldLease, LeaseVerdict, Outcome, Verdict};
+use motif_proto::run::{AttemptState, Failure, FailureClass, RunState};
+use motif_proto::worker::{FinishAttempt, HeartbeatAnswer, HeldLease, LeaseVerdict, Outcome, Verdict};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
-use super::{Result, Store, events, signed, unsigned, word, workers};
+use super::{Result, Store, signed, transitions, unsigned, word};
 use crate::domain::lease::{Holding, Standing};
-use crate::domain::retry::{self, Next};
-use crate::error::Error;
+use crate::error::{Error, chain};
 use crate::signals::Signal;
 
 /// Longest message of a failure that is kept, in characters.
@@ -20,17 +20,22 @@ const MAX_MESSAGE: usize = 4000;
 /// An attempt and its run, the run's row locked.
 pub(super) struct Locked {
     pub(super) run: RunId,
+    worker: WorkerId,
     pub(super) next_sequence: u64,
     holding: Holding,
+    /// Somebody asked for the run to be paused.
+    pausing: bool,
 }
 
 #[derive(FromRow)]
 struct AttemptRow {
+    worker_id: Uuid,
     state: String,
     fencing_token: i64,
     next_sequence: i64,
     run_state: String,
     run_token: i64,
+    pausing: bool,
 }
 
 /// Locks the attempt's run and judges the token.
@@ -44,7 +49,8 @@ async fn lock(connection: &mut PgConnection, lease: HeldLease) -> Result<Locked>
     let run = run.ok_or(Error::UnknownAttempt(lease.attempt))?;
     // A statement of its own: it sees what was committed while the lock was waited for.
     let row: AttemptRow = sqlx::query_as(
-        "select a.state, a.fencing_token, a.next_sequence, r.state as run_state, r.fencing_token as run_token
+        "select a.worker_id, a.state, a.fencing_token, a.next_sequence, r.state as run_state, r.fencing_token as run_token,
+                r.pause_asked_at is not null or r.state = 'paused' as pausing
          from attempts a join runs r on r.id = a.run_id where a.id = $1",
     )
     .bind(lease.attempt.0)
@@ -58,8 +64,10 @@ async fn lock(connection: &mut PgConnection, lease: HeldLease) -> Result<Locked>
     };
     Ok(Locked {
         run: RunId(run),
+        worker: WorkerId(row.worker_id),
         next_sequence: unsigned(row.next_sequence),
         holding: standing.judge(lease.token),
+        pausing: row.pausing,
     })
 }
 
@@ -71,7 +79,7 @@ pub(super) async fn lock_live(connection: &mut PgConnection, lease: HeldLease) -
     let locked = lock(connection, lease).await?;
     match locked.holding {
         Holding::Live => {}
-        Holding::Revivable => revive(connection, locked.run, lease.attempt).await?,
+        Holding::Revivable => transitions::revive(connection, locked.run, lease.attempt).await?,
         Holding::Cancelled | Holding::Over(_) | Holding::Stale => {
             return Err(Error::StaleLease {
                 attempt: lease.attempt,
@@ -80,22 +88,6 @@ pub(super) async fn lock_live(connection: &mut PgConnection, lease: HeldLease) -
         }
     }
     Ok(locked)
-}
-
-async fn revive(connection: &mut PgConnection, run: RunId, attempt: AttemptId) -> Result<()> {
-    sqlx::query(
-        "with revived as (
-             update attempts set state = 'running', finished_at = null where id = $2
-         )
-         update runs set state = 'running', lost_in_row = greatest(lost_in_row - 1, 0) where id = $1",
-    )
-    .bind(run.0)
-    .bind(attempt.0)
-    .execute(&mut *connection)
-    .await?;
-    events::record_change(connection, run).await?;
-    tracing::info!(run.id = %run, attempt.id = %attempt, "a lease that ran out was taken up again");
-    Ok(())
 }
 
 /// Sees to it that every batch of metrics before `wanted` is stored.
@@ -120,19 +112,72 @@ impl Store {
         worker: WorkerId,
         leases: &[HeldLease],
         length: Duration,
-    ) -> Result<Vec<LeaseVerdict>> {
-        let mut connection = self.pool.acquire().await?;
-        workers::hear_of(&mut connection, worker).await?;
-        drop(connection);
+    ) -> Result<HeartbeatAnswer> {
+        let known = self.hear_of(&[worker]).await?;
+        let canary = known
+            .get(&worker)
+            .ok_or(Error::UnknownWorker(worker))?
+            .canary_due();
+        let live = if leases.is_empty() {
+            HashMap::new()
+        } else {
+            self.renew_live(leases, length).await?
+        };
         let mut verdicts = Vec::with_capacity(leases.len());
         for &lease in leases {
-            let verdict = self.renew(lease, length).await?;
+            let verdict = match live.get(&lease.attempt) {
+                Some(true) => Verdict::Pause,
+                Some(false) => Verdict::Continue,
+                None => self.renew(lease, length).await?,
+            };
             verdicts.push(LeaseVerdict {
                 attempt: lease.attempt,
                 verdict,
             });
         }
-        Ok(verdicts)
+        Ok(HeartbeatAnswer {
+            leases: verdicts,
+            canary,
+        })
+    }
+
+    /// Renews the leases among those given that are live, all in one statement, and says of each whether its run is
+    /// to be paused. One that was renewed a moment ago, by a batch of metrics say, is left alone. Whoever takes a
+    /// lease away looks at its end again under its row's lock, so the run's row need not be locked here.
+    async fn renew_live(&self, leases: &[HeldLease], length: Duration) -> Result<HashMap<AttemptId, bool>> {
+        let (attempts, tokens): (Vec<Uuid>, Vec<i64>) = leases
+            .iter()
+            .map(|lease| (lease.attempt.0, lease.token.0))
+            .unzip();
+        let live: Vec<(Uuid, bool)> = sqlx::query_as(
+            "with held as (
+                 select a.id, a.run_id, a.lease_expires_at
+                 from unnest($1::uuid[], $2::bigint[]) as h (attempt, token)
+                 join attempts a on a.id = h.attempt and a.fencing_token = h.token and a.state = 'running'
+             ), due as (
+                 select id from attempts
+                 where id in (select id from held
+                              where lease_expires_at < now() + make_interval(secs => $3 * 0.9))
+                   and state = 'running'
+                 order by id for update
+             ), renewed as (
+                 update attempts set lease_expires_at = now() + make_interval(secs => $3)
+                 where id in (select id from due) returning id
+             )
+             select h.id, r.pause_asked_at is not null
+             from held h join runs r on r.id = h.run_id
+             where h.lease_expires_at >= now() + make_interval(secs => $3 * 0.9)
+                or h.id in (select id from renewed)",
+        )
+        .bind(attempts)
+        .bind(tokens)
+        .bind(length.as_secs_f64())
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(live
+            .into_iter()
+            .map(|(attempt, pausing)| (AttemptId(attempt), pausing))
+            .collect())
     }
 
     async fn renew(&self, lease: HeldLease, length: Duration) -> Result<Verdict> {
@@ -144,7 +189,7 @@ impl Store {
         };
         match locked.holding {
             Holding::Live => {}
-            Holding::Revivable => revive(&mut tx, locked.run, lease.attempt).await?,
+            Holding::Revivable => transitions::revive(&mut tx, locked.run, lease.attempt).await?,
             Holding::Cancelled => return Ok(Verdict::Cancelled),
             Holding::Over(_) | Holding::Stale => return Ok(Verdict::Lost),
         }
@@ -153,7 +198,11 @@ impl Store {
         if locked.holding == Holding::Revivable {
             self.tell(Signal::Run(locked.run));
         }
-        Ok(Verdict::Continue)
+        Ok(if locked.pausing {
+            Verdict::Pause
+        } else {
+            Verdict::Continue
+        })
     }
 
     /// Ends an attempt and decides about its run. Safe to repeat: the same report is accepted again.
@@ -174,15 +223,20 @@ impl Store {
         }
         let locked = lock_live(&mut tx, lease).await?;
         require_sequence(&locked, finish.metrics_sequence)?;
-        let requeued = end(&mut tx, locked.run, finish.attempt, &finish.outcome).await?;
-        events::record_change(&mut tx, locked.run).await?;
+        let state = end(&mut tx, locked.run, finish.attempt, &finish.outcome).await?;
         tx.commit().await?;
 
         self.tell(Signal::Run(locked.run));
-        if requeued {
+        if state == RunState::Queued {
             self.tell(Signal::Queue);
         }
-        tracing::info!(run.id = %locked.run, outcome = ?finish.outcome, requeued, "attempt ended");
+        tracing::info!(run.id = %locked.run, run.state = %state, outcome = ?finish.outcome, "attempt ended");
+        if matches!(finish.outcome, Outcome::Failed { .. })
+            && let Err(error) = self.judge_worker(locked.worker).await
+        {
+            // The reconciler looks again soon; the report is stored.
+            tracing::warn!(worker.id = %locked.worker, error = %chain(&error), "the worker was not judged");
+        }
         Ok(())
     }
 
@@ -224,8 +278,7 @@ impl Store {
                 class: FailureClass::Lost,
                 message: "the worker fell silent, again and again, without a newer checkpoint".to_owned(),
             };
-            give_back_or_fail(&mut tx, RunId(run), &failure).await?;
-            events::record_change(&mut tx, RunId(run)).await?;
+            transitions::give_back_or_fail(&mut tx, RunId(run), AttemptId(attempt), &failure).await?;
             tracing::warn!(run.id = %run, attempt.id = %attempt, "lease lost");
         }
         tx.commit().await?;
@@ -285,13 +338,13 @@ const fn state_after(outcome: &Outcome) -> AttemptState {
     }
 }
 
-/// Ends the attempt, and says whether its run went back to the queue.
+/// Ends the attempt, and says how its run stands now.
 async fn end(
     connection: &mut PgConnection,
     run: RunId,
     attempt: AttemptId,
     outcome: &Outcome,
-) -> Result<bool> {
+) -> Result<RunState> {
     let failure = match outcome {
         Outcome::Failed { failure } => Some(Failure {
             class: failure.class,
@@ -314,47 +367,12 @@ async fn end(
     .bind(failure.as_ref().map(|failure| &failure.message))
     .execute(&mut *connection)
     .await?;
-    if let Some(failure) = failure {
-        return give_back_or_fail(connection, run, &failure).await;
+    match (outcome, failure) {
+        (_, Some(failure)) => transitions::give_back_or_fail(connection, run, attempt, &failure).await,
+        (Outcome::Released, None) => transitions::give_back(connection, run, Duration::ZERO).await,
+        (Outcome::Succeeded | Outcome::Failed { .. }, None) => {
+            transitions::succeed(connection, run).await?;
+            Ok(RunState::Succeeded)
+        }
     }
-    let released = matches!(outcome, Outcome::Released);
-    let statement = if released {
-        "update runs set state = 'queued' where id = $1"
-    } else {
-        "update runs set state = 'succeeded', finished_at = now() where id = $1"
-    };
-    sqlx::query(statement).bind(run.0).execute(connection).await?;
-    Ok(released)
-}
-
-/// Puts the run back into the queue, or gives it up, as [`retry::after_failure`] says.
-async fn give_back_or_fail(connection: &mut PgConnection, run: RunId, failure: &Failure) -> Result<bool> {
-    let (lost, internal): (i32, i32) = sqlx::query_as(
-        "update runs
-         set lost_in_row = lost_in_row + ($2 = 'lost')::int,
-             internal_failures = internal_failures + ($2 = 'internal')::int
-         where id = $1 returning lost_in_row, internal_failures",
-    )
-    .bind(run.0)
-    .bind(failure.class.as_str())
-    .fetch_one(&mut *connection)
-    .await?;
-    let history = retry::History {
-        lost_in_row: lost.unsigned_abs(),
-        internal_failures: internal.unsigned_abs(),
-    };
-    let next = retry::after_failure(failure.class, history);
-    match next {
-        Next::Requeue => sqlx::query("update runs set state = 'queued' where id = $1").bind(run.0),
-        Next::Fail => sqlx::query(
-            "update runs set state = 'failed', finished_at = now(), failure_class = $2, failure_message = $3
-             where id = $1",
-        )
-        .bind(run.0)
-        .bind(failure.class.as_str())
-        .bind(&failure.message),
-    }
-    .execute(connection)
-    .await?;
-    Ok(next == Next::Requeue)
 }

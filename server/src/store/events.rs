@@ -84,6 +84,11 @@ pub(super) async fn record_change(connection: &mut PgConnection, run: RunId) -> 
     record(connection, run, &Stored::Changed {}).await
 }
 
+/// What is stored of a change; for statements that number it like [`record`].
+pub(super) const fn of_change() -> Json<Stored> {
+    Json(Stored::Changed {})
+}
+
 /// What is stored of points that were appended; the journal's statement numbers it like [`record`].
 pub(super) const fn of_metrics(ranges: Vec<Range>) -> Json<Stored> {
     Json(Stored::Metrics { ranges })

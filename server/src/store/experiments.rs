@@ -7,12 +7,10 @@ use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
+use super::needs::{self, Needs};
 use super::{Result, Store, runs, signed};
 use crate::error::Error;
 use crate::signals::Signal;
-
-/// Bytes in a megabyte, as specs count memory.
-const MEGABYTE: u64 = 1_000_000;
 
 impl Store {
     /// Stores an experiment with the checkpoint that it starts from, and queues its run.
@@ -54,21 +52,24 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         ensure_project(&mut tx, &spec.project).await?;
+        let needs = Needs::of(&spec.resources);
+        let lane = needs::lane(&mut tx, &spec.project, &needs).await?;
         sqlx::query(
             "insert into runs (id, experiment_id, priority, device_need, slots, memory_bytes, labels, batches_total,
-                               first_batch, batches_done, project)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10)",
+                               first_batch, batches_done, project, lane_id)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11)",
         )
         .bind(run.0)
         .bind(experiment.0)
         .bind(spec.priority)
-        .bind(spec.resources.device.as_str())
-        .bind(i32::try_from(spec.resources.slots).unwrap_or(i32::MAX))
-        .bind(spec.resources.memory_mb.map(|megabytes| signed(megabytes.saturating_mul(MEGABYTE))))
-        .bind(Json(&spec.resources.labels))
+        .bind(needs.device)
+        .bind(needs.slots)
+        .bind(needs.memory_bytes)
+        .bind(Json(needs.labels))
         .bind(signed(spec.training.as_ref().map_or(0, |training| training.batches)))
         .bind(signed(first_batch))
         .bind(&spec.project)
+        .bind(lane)
         .execute(&mut *tx)
         .await?;
         super::events::record_change(&mut tx, run).await?;

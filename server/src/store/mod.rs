@@ -1,13 +1,14 @@
 //! All SQL. One file per table or aggregate; functions are named by intent and hold whole transactions.
 //!
 //! - [`experiments`], [`runs`]: what was asked for and how it stands
-//! - [`queue`]: the claim; [`attempts`]: leases, heartbeats and ends
+//! - [`queue`]: the claim, by what runs need (`needs`); [`attempts`]: leases, heartbeats and ends; [`transitions`]: all other changes of a run's
+//!   state
 //! - [`journal`], [`settle`] and `rewind`: curves as they are written; [`series`]: as they are read
 //! - [`events`]: what streams tell
 //! - [`checkpoints`], [`artifacts`], [`blobs`] and [`uploads`]: what the artifact store holds; [`bases`]: what starts
 //!   from it
 //! - [`deletions`]: how runs go
-//! - [`workers`]: who works
+//! - [`workers`]: who works; [`standing`]: who is trusted with runs
 //!
 //! Whoever changes a run locks its row first, then reads the attempt: so every change of a run has its place in
 //! one order, and a lease that was judged valid stays valid until the commit.
@@ -21,11 +22,14 @@ pub mod deletions;
 pub mod events;
 pub mod experiments;
 pub mod journal;
+mod needs;
 pub mod queue;
 mod rewind;
 pub mod runs;
 pub mod series;
 pub mod settle;
+pub mod standing;
+pub mod transitions;
 pub mod uploads;
 pub mod workers;
 

@@ -1,9 +1,11 @@
-//! Runs as clients see them, and their cancellation.
+//! Runs as clients see them.
 
 use chrono::{DateTime, Utc};
 use motif_proto::id::{AttemptId, ExperimentId, RunId, WorkerId};
 use motif_proto::metrics::{Measured, StepValue};
-use motif_proto::run::{Attempt, Failure, Progress, Queue, RunDetail, RunList, RunState, RunSummary};
+use motif_proto::run::{
+    Attempt, Failure, Progress, Queue, RunChange, RunDetail, RunList, RunState, RunSummary,
+};
 use motif_proto::spec::{ExperimentKind, ExperimentSpec};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
@@ -20,7 +22,7 @@ macro_rules! select_summaries {
                 r.batches_total, r.batches_done, r.batches_per_second, r.last_loss_step, r.last_loss,
                 r.last_validation_step, r.last_validation, r.best_validation_step, r.best_validation,
                 r.created_at, r.started_at, r.finished_at, r.updated_at, r.last_event,
-                r.project, e.name, e.kind, e.preset, e.seed, e.tags, w.name as worker
+                r.project, r.pause_asked_at is not null as pausing, r.not_before, e.name, e.kind, e.preset, e.seed, e.tags, w.name as worker
              from runs r
              join experiments e on e.id = r.experiment_id
              left join attempts a on a.run_id = r.id and a.state = 'running'
@@ -54,6 +56,8 @@ struct SummaryRow {
     updated_at: DateTime<Utc>,
     last_event: i64,
     project: String,
+    pausing: bool,
+    not_before: Option<DateTime<Utc>>,
     name: String,
     kind: String,
     preset: Option<String>,
@@ -75,6 +79,8 @@ impl SummaryRow {
             tags: self.tags,
             priority: self.priority,
             state: word(&self.state)?,
+            pausing: self.pausing,
+            not_before: self.not_before,
             progress: Progress {
                 batches_done: unsigned(self.batches_done),
                 batches_total: unsigned(self.batches_total),
@@ -183,11 +189,13 @@ impl Store {
     pub async fn run_detail(&self, run: RunId) -> Result<RunDetail> {
         let mut connection = self.pool.acquire().await?;
         let summary = summary(&mut connection, run).await?;
-        let (spec, spec_sha256): (String, String) =
-            sqlx::query_as("select spec, spec_sha256 from experiments where id = $1")
-                .bind(summary.experiment.0)
-                .fetch_one(&mut *connection)
-                .await?;
+        let (spec, spec_sha256, notes): (String, String, String) = sqlx::query_as(
+            "select e.spec, e.spec_sha256, r.notes from runs r join experiments e on e.id = r.experiment_id
+             where r.id = $1",
+        )
+        .bind(run.0)
+        .fetch_one(&mut *connection)
+        .await?;
         let series = series::names(&mut connection, run).await?;
         let base = bases::of_experiment(&mut connection, summary.experiment).await?;
         let attempt_history = attempts_of(&mut connection, run).await?;
@@ -195,10 +203,41 @@ impl Store {
             summary,
             spec: read_spec(&spec)?,
             spec_sha256,
+            notes,
             base,
             series,
             attempt_history,
         })
+    }
+
+    /// Changes what people say about a run. What it executes stays: the spec as it was hashed.
+    ///
+    /// # Errors
+    /// [`Error::UnknownRun`], storage.
+    #[tracing::instrument(name = "change", skip_all, fields(run.id = %run))]
+    pub async fn change_run(&self, run: RunId, change: &RunChange) -> Result<RunDetail> {
+        let mut tx = self.pool.begin().await?;
+        let experiment: Option<Uuid> = sqlx::query_scalar(
+            "update runs set notes = coalesce($2, notes), priority = coalesce($3, priority) where id = $1
+             returning experiment_id",
+        )
+        .bind(run.0)
+        .bind(&change.notes)
+        .bind(change.priority)
+        .fetch_optional(&mut *tx)
+        .await?;
+        sqlx::query(
+            "update experiments set name = coalesce($2, name), tags = coalesce($3, tags) where id = $1",
+        )
+        .bind(experiment.ok_or(Error::UnknownRun(run))?)
+        .bind(&change.name)
+        .bind(&change.tags)
+        .execute(&mut *tx)
+        .await?;
+        events::record_change(&mut tx, run).await?;
+        tx.commit().await?;
+        self.tell(Signal::Run(run));
+        self.run_detail(run).await
     }
 
     /// A page of runs, newest first.
@@ -288,42 +327,6 @@ impl Store {
             } = unsigned(count);
         }
         Ok(queue)
-    }
-
-    /// Ends a run by a person's will, and the attempt that holds it. Safe to repeat.
-    ///
-    /// # Errors
-    /// [`Error::UnknownRun`], [`Error::RunEnded`] if it ended otherwise, storage.
-    #[tracing::instrument(name = "cancel", skip_all, fields(run.id = %run))]
-    pub async fn cancel_run(&self, run: RunId) -> Result<RunSummary> {
-        let mut tx = self.pool.begin().await?;
-        let state: Option<String> = sqlx::query_scalar("select state from runs where id = $1 for update")
-            .bind(run.0)
-            .fetch_optional(&mut *tx)
-            .await?;
-        match word(&state.ok_or(Error::UnknownRun(run))?)? {
-            RunState::Cancelled => {}
-            state @ (RunState::Succeeded | RunState::Failed | RunState::Skipped) => {
-                return Err(Error::RunEnded { run, state });
-            }
-            RunState::Waiting | RunState::Queued | RunState::Running | RunState::Paused => {
-                sqlx::query(
-                    "with ended as (
-                         update attempts set state = 'cancelled', finished_at = now()
-                         where run_id = $1 and state = 'running'
-                     )
-                     update runs set state = 'cancelled', finished_at = now() where id = $1",
-                )
-                .bind(run.0)
-                .execute(&mut *tx)
-                .await?;
-                events::record_change(&mut tx, run).await?;
-            }
-        }
-        let summary = summary(&mut tx, run).await?;
-        tx.commit().await?;
-        self.tell(Signal::Run(run));
-        Ok(summary)
     }
 }
 

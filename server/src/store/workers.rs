@@ -1,17 +1,19 @@
 //! Who works.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use motif_proto::canary::CanaryReport;
 use motif_proto::id::{RunId, WorkerId};
-use motif_proto::worker::{RegisterWorker, WorkerInfo, WorkerList};
+use motif_proto::worker::{RegisterWorker, SetAside, WorkerInfo, WorkerList};
+use sqlx::FromRow;
 use sqlx::types::Json;
-use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
+use super::queue::Offer;
 use super::{Result, Store, signed, word};
-use crate::error::Error;
+use crate::domain::standing;
 
 #[derive(FromRow)]
 struct WorkerRow {
@@ -23,43 +25,64 @@ struct WorkerRow {
     slots: i32,
     labels: Json<BTreeMap<String, String>>,
     alive: bool,
+    set_aside_at: Option<DateTime<Utc>>,
+    set_aside_reason: Option<String>,
+    trial_at: Option<DateTime<Utc>>,
+    canary: Option<Json<CanaryReport>>,
     runs: Vec<Uuid>,
     registered_at: DateTime<Utc>,
     last_seen_at: DateTime<Utc>,
 }
 
-/// What the claim asks of a worker.
-#[derive(FromRow)]
-pub(super) struct Capacity {
-    pub(super) device: String,
-    pub(super) slots: i32,
-    pub(super) memory_bytes: Option<i64>,
-    pub(super) labels: Json<BTreeMap<String, String>>,
+/// What a worker has.
+#[derive(Clone, Debug, FromRow)]
+pub struct Capacity {
+    id: Uuid,
+    device: String,
+    slots: i32,
+    memory_bytes: Option<i64>,
+    labels: Json<BTreeMap<String, String>>,
+    canary_due: bool,
 }
 
-/// Notes that the worker was heard of and says what it has.
-pub(super) async fn hear_of(connection: &mut PgConnection, worker: WorkerId) -> Result<Capacity> {
-    sqlx::query_as(
-        "update workers set last_seen_at = now() where id = $1
-         returning device, slots, memory_bytes, labels",
-    )
-    .bind(worker.0)
-    .fetch_optional(connection)
-    .await?
-    .ok_or(Error::UnknownWorker(worker))
+impl Capacity {
+    /// Whether the worker, which was set aside, may prove itself now.
+    #[must_use]
+    pub const fn canary_due(&self) -> bool {
+        self.canary_due
+    }
+
+    /// What is left of it to be claimed for.
+    #[must_use]
+    pub fn offer(&self, free_slots: u32) -> Offer {
+        Offer {
+            device: self.device.clone(),
+            free_slots: i32::try_from(free_slots).unwrap_or(i32::MAX).min(self.slots),
+            memory_bytes: self.memory_bytes,
+            labels: self.labels.0.clone(),
+        }
+    }
 }
+
+/// How old the note of a worker's last sign of life may become; writing it anew each time would cost more than it
+/// says.
+const NOTED_EVERY: Duration = Duration::from_secs(2);
 
 impl Store {
-    /// Adds a worker under a new id.
+    /// Adds a worker under a new id; one whose canary gave something wrong gets no runs.
     ///
     /// # Errors
     /// Storage.
     #[tracing::instrument(name = "register", skip_all, fields(worker.name = %worker.name))]
     pub async fn register_worker(&self, worker: &RegisterWorker) -> Result<WorkerId> {
         let id = WorkerId::new();
+        let wrong = worker.canary.as_ref().and_then(|report| report.check().err());
         sqlx::query(
-            "insert into workers (id, name, version, device, device_name, slots, memory_bytes, labels)
-             values ($1, $2, $3, $4, $5, $6, $7, $8)",
+            "insert into workers (id, name, version, device, device_name, slots, memory_bytes, labels, canary,
+                                  set_aside_at, set_aside_reason, times_set_aside, trial_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, case when $10::text is not null then now() end, $10,
+                     case when $10::text is not null then 1 else 0 end,
+                     case when $10::text is not null then now() + make_interval(secs => $11) end)",
         )
         .bind(id.0)
         .bind(&worker.name)
@@ -69,10 +92,39 @@ impl Store {
         .bind(i32::try_from(worker.slots).unwrap_or(i32::MAX))
         .bind(worker.memory_bytes.map(signed))
         .bind(Json(&worker.labels))
+        .bind(worker.canary.as_ref().map(Json))
+        .bind(&wrong)
+        .bind(standing::until_trial(1).as_secs_f64())
         .execute(&self.pool)
         .await?;
-        tracing::info!(worker.id = %id, "registered");
+        match wrong {
+            None => tracing::info!(worker.id = %id, "registered"),
+            Some(reason) => tracing::warn!(worker.id = %id, reason, "registered, and set aside"),
+        }
         Ok(id)
+    }
+
+    /// Notes that workers were heard of, and says what those have that are known.
+    ///
+    /// # Errors
+    /// Storage.
+    pub async fn hear_of(&self, workers: &[WorkerId]) -> Result<HashMap<WorkerId, Capacity>> {
+        let ids: Vec<Uuid> = workers.iter().map(|worker| worker.0).collect();
+        let rows: Vec<Capacity> = sqlx::query_as(
+            "with noted as (
+                 update workers set last_seen_at = now()
+                 where id in (select id from workers
+                              where id = any ($1) and last_seen_at < now() - make_interval(secs => $2)
+                              order by id for update skip locked)
+             )
+             select id, device, slots, memory_bytes, labels, coalesce(trial_at <= now(), false) as canary_due
+             from workers where id = any ($1)",
+        )
+        .bind(ids)
+        .bind(NOTED_EVERY.as_secs_f64())
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(|row| (WorkerId(row.id), row)).collect())
     }
 
     /// The workers that were heard of within a day or hold a run: those alive first, then by name.
@@ -83,6 +135,7 @@ impl Store {
         let rows: Vec<WorkerRow> = sqlx::query_as(
             "select w.id, w.name, w.version, w.device, w.device_name, w.slots, w.labels, w.registered_at,
                     w.last_seen_at, w.last_seen_at > now() - make_interval(secs => $1) as alive,
+                    w.set_aside_at, w.set_aside_reason, w.trial_at, w.canary,
                     array(select a.run_id from attempts a
                           where a.worker_id = w.id and a.state = 'running' order by a.run_id) as runs
              from workers w
@@ -103,6 +156,12 @@ impl Store {
                 slots: row.slots.unsigned_abs(),
                 labels: row.labels.0,
                 alive: row.alive,
+                set_aside: row.set_aside_at.map(|since| SetAside {
+                    reason: row.set_aside_reason.unwrap_or_default(),
+                    since,
+                    trial_at: row.trial_at,
+                }),
+                canary: row.canary.map(|Json(report)| report),
                 runs: row.runs.into_iter().map(RunId).collect(),
                 registered_at: row.registered_at,
                 last_seen_at: row.last_seen_at,

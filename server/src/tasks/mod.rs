@@ -4,3 +4,5 @@ pub mod deletion;
 pub mod lost_leases;
 pub mod retention;
 pub mod settling;
+pub mod standing;
+pub mod waits;

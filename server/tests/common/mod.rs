@@ -221,6 +221,7 @@ impl App {
         let body = Heartbeat {
             worker,
             leases: vec![lease],
+            wait_seconds: 0,
         };
         let answer = self.post("/api/v1/worker/heartbeat", &body).await;
         answer.expect::<HeartbeatAnswer>(StatusCode::OK).leases[0].verdict
@@ -307,6 +308,20 @@ impl App {
         series.steps.iter().copied().zip(values).collect()
     }
 
+    /// Ends the wait of a run before its next try, as if its time were over.
+    pub async fn end_wait(&self, run: RunId) {
+        sqlx::query(
+            "update runs set avoid_until = case when avoid_until is not null then now() - interval '1 second' end,
+                 not_before = case when not_before is not null then now() end
+             where id = $1",
+        )
+        .bind(run.0)
+        .execute(&self.pool)
+        .await
+        .unwrap();
+        self.state.store.end_waits().await.unwrap();
+    }
+
     /// Makes the lease of an attempt run out, as if its worker had been silent, and takes the run back.
     pub async fn lose(&self, attempt: AttemptId) {
         sqlx::query("update attempts set lease_expires_at = now() - interval '1 second' where id = $1")
@@ -338,6 +353,7 @@ pub fn worker() -> RegisterWorker {
         slots: 8,
         memory_bytes: None,
         labels: std::collections::BTreeMap::new(),
+        canary: None,
     }
 }
 

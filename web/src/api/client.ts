@@ -82,6 +82,9 @@ export const api = {
   workers: (signal?: AbortSignal) => read<WorkerList>("/workers", signal),
   queue: (signal?: AbortSignal) => read<Queue>("/queue", signal),
   cancel: (id: string) => write<RunSummary>(`/runs/${encodeURIComponent(id)}/cancel`),
+  pause: (id: string) => write<RunSummary>(`/runs/${encodeURIComponent(id)}/pause`),
+  resume: (id: string) => write<RunSummary>(`/runs/${encodeURIComponent(id)}/resume`),
+  retry: (id: string) => write<RunSummary>(`/runs/${encodeURIComponent(id)}/retry`),
   submit: (spec: unknown) => write<ExperimentAccepted>("/experiments", spec),
 };
 

@@ -198,7 +198,11 @@ export interface paths {
         delete: operations["delete_run"];
         options?: never;
         head?: never;
-        patch?: never;
+        /**
+         * Change a run's name, tags, notes or priority.
+         * @description What is given takes the place of what was. The spec stays as it was submitted.
+         */
+        patch: operations["change_run"];
         trace?: never;
     };
     "/api/v1/runs/{id}/artifacts": {
@@ -228,8 +232,9 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Cancel a run, whether it waits or runs.
-         * @description Safe to repeat. A run that ended otherwise stays as it is (409, `run_ended`).
+         * End a run that has not ended.
+         * @description What it wrote stays; `retry` lets it come back. The worker that holds it stops at its next batch. Safe to repeat. A
+         *     run that ended otherwise stays as it is (409, `run_ended`).
          */
         post: operations["cancel_run"];
         delete?: never;
@@ -296,6 +301,69 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{id}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Hold a run back.
+         * @description A run that waits is paused at once. A worker that holds it is asked to leave a checkpoint and hand it back: until
+         *     then the run is `running` and `pausing`. Safe to repeat. A run that ended stays as it is (409, `run_ended`).
+         */
+        post: operations["pause_run"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Let a paused run go on, exactly where it stood.
+         * @description Of a run that is about to pause the wish is withdrawn; one that waits or runs stays as it is. Safe to repeat. A run
+         *     that ended is refused (409, `run_ended`): retry it.
+         */
+        post: operations["resume_run"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{id}/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Let a run that failed, was cancelled or was skipped come back.
+         * @description It goes on from its last checkpoint, and its failures no longer count. A run that waits before another try waits no
+         *     longer. Safe to repeat. A run that succeeded (409, `run_ended`) or is paused (409, `run_not_ended`) is refused.
+         */
+        post: operations["retry_run"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/worker/artifacts": {
         parameters: {
             query?: never;
@@ -311,6 +379,27 @@ export interface paths {
          *     name replaces the older.
          */
         post: operations["upload_artifact"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/worker/canary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Report what the worker's canary gave, as a heartbeat asked.
+         * @description One that gave what it should puts a worker back that was set aside for what happened on it; any other sets it
+         *     aside. Safe to repeat.
+         */
+        post: operations["canary"];
         delete?: never;
         options?: never;
         head?: never;
@@ -386,7 +475,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Renew leases, and learn what became of them. */
+        /**
+         * Renew leases, and learn what became of them.
+         * @description With `wait_seconds` the answer waits until something is asked of one of the attempts, or for that long.
+         */
         post: operations["heartbeat"];
         delete?: never;
         options?: never;
@@ -485,6 +577,46 @@ export interface paths {
         get: operations["list_workers"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workers/{id}/put-back": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Give a worker runs again that was set aside.
+         * @description What happened on it before does not count any more. Safe to repeat.
+         */
+        post: operations["put_worker_back"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workers/{id}/set-aside": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Give a worker no runs until it is put back.
+         * @description The runs that it holds go on. Safe to repeat; the first reason stays.
+         */
+        post: operations["set_worker_aside"];
         delete?: never;
         options?: never;
         head?: never;
@@ -652,6 +784,25 @@ export interface components {
             /** @description Its fencing token. */
             token: components["schemas"]["FencingToken"];
         };
+        /** @description What a canary gave. */
+        CanaryReport: {
+            /** @description Why it did not come to its end. */
+            error?: string | null;
+            /** @description `grad_norm` of each batch. */
+            grad_norms: components["schemas"]["Measured"][];
+            /** @description `loss/total` of each batch. */
+            losses: components["schemas"]["Measured"][];
+            /**
+             * Format: double
+             * @description How long it took.
+             */
+            seconds: number;
+            /**
+             * Format: int32
+             * @description Which canary it was.
+             */
+            version: number;
+        };
         /** @description A stored state of a network; its bytes are at `GET /checkpoints/{id}/content`, as safetensors. */
         Checkpoint: {
             /** @description The attempt that made it. */
@@ -713,6 +864,11 @@ export interface components {
             resume?: components["schemas"]["ResumePoint"] | null;
             /** @description The run to carry out. */
             run: components["schemas"]["RunId"];
+            /**
+             * Format: int32
+             * @description Slots that it takes: as the spec asks, or more after an attempt that ran out of memory.
+             */
+            slots?: number;
             /** @description What to do, every field filled in. */
             spec: components["schemas"]["ExperimentSpec"];
             /** @description To be sent with every later call. */
@@ -997,11 +1153,19 @@ export interface components {
         Heartbeat: {
             /** @description The attempts that it works on; may be empty. */
             leases: components["schemas"]["HeldLease"][];
+            /**
+             * Format: int32
+             * @description How long the answer may wait, in seconds, while there is nothing to say: so a worker hears at once what is
+             *     asked of it. The leases are renewed at the beginning of the wait.
+             */
+            wait_seconds?: number;
             /** @description Who lives. */
             worker: components["schemas"]["WorkerId"];
         };
         /** @description Answer to [`Heartbeat`]: one verdict per lease, in the order asked. */
         HeartbeatAnswer: {
+            /** @description Whether the worker, which was set aside, is to run its canary and report it to `POST /worker/canary`. */
+            canary?: boolean;
             /** @description The verdicts. */
             leases: components["schemas"]["LeaseVerdict"][];
         };
@@ -1270,6 +1434,7 @@ export interface components {
         };
         /** @description Body of `POST /worker/register`. */
         RegisterWorker: {
+            canary?: components["schemas"]["CanaryReport"] | null;
             /** @description What it computes on. */
             device: components["schemas"]["DeviceKind"];
             /** @description The device in words, such as a card's name. */
@@ -1385,11 +1550,27 @@ export interface components {
              */
             time_constant_ms: number;
         };
+        /** @description Body of `PATCH /runs/{id}`: what is given takes the place of what was; the rest stays. */
+        RunChange: {
+            /** @description A name for people, of 1 to 200 characters. */
+            name?: string | null;
+            /** @description Words about it, of at most 10,000 characters. */
+            notes?: string | null;
+            /**
+             * Format: int32
+             * @description From −1000 to 1000; higher goes first. What runs already goes on.
+             */
+            priority?: number | null;
+            /** @description Words to find it by: at most 32, of 1 to 64 characters. */
+            tags?: string[] | null;
+        };
         /** @description A run with everything about it but its curves and checkpoints. */
         RunDetail: components["schemas"]["RunSummary"] & {
             /** @description Its attempts, oldest first. */
             attempt_history: components["schemas"]["Attempt"][];
             base?: components["schemas"]["BaseCheckpoint"] | null;
+            /** @description A person's words about it. */
+            notes?: string;
             /** @description Names of the series that it has written. */
             series: string[];
             /** @description The spec with every field filled in. */
@@ -1460,6 +1641,13 @@ export interface components {
             last_validation?: components["schemas"]["StepValue"] | null;
             /** @description The experiment's name. */
             name: string;
+            /**
+             * Format: date-time
+             * @description When it may be tried again after a failure, where that is not yet.
+             */
+            not_before?: string | null;
+            /** @description Whether its worker was asked to hand it back: it will be paused. */
+            pausing?: boolean;
             /** @description The preset that filled in what the spec left open. */
             preset?: string | null;
             /**
@@ -1496,6 +1684,26 @@ export interface components {
             steps: number[];
             /** @description One value per step. */
             values: components["schemas"]["Measured"][];
+        };
+        /** @description That a worker gets no runs for now. */
+        SetAside: {
+            /** @description Why. */
+            reason: string;
+            /**
+             * Format: date-time
+             * @description Since when.
+             */
+            since: string;
+            /**
+             * Format: date-time
+             * @description When it may prove itself by its canary; absent where only a person puts it back.
+             */
+            trial_at?: string | null;
+        };
+        /** @description Body of `POST /workers/{id}/set-aside`. */
+        SetWorkerAside: {
+            /** @description Why, in 1 to 500 characters. */
+            reason: string;
         };
         /**
          * @description The sign with which a region's units act on others.
@@ -1585,7 +1793,14 @@ export interface components {
          * @description What a worker does with an attempt after a heartbeat.
          * @enum {string}
          */
-        Verdict: "continue" | "cancelled" | "lost";
+        Verdict: "continue" | "pause" | "cancelled" | "lost";
+        /** @description Body of `POST /worker/canary`. Safe to repeat. */
+        WorkerCanary: {
+            /** @description What it gave. */
+            canary: components["schemas"]["CanaryReport"];
+            /** @description Whose. */
+            worker: components["schemas"]["WorkerId"];
+        };
         /**
          * Format: uuid
          * @description A daemon that runs attempts.
@@ -1595,6 +1810,7 @@ export interface components {
         WorkerInfo: {
             /** @description Whether it was heard of within a lease's time. */
             alive: boolean;
+            canary?: components["schemas"]["CanaryReport"] | null;
             /** @description What it computes on. */
             device: components["schemas"]["DeviceKind"];
             /** @description The device in words. */
@@ -1619,6 +1835,7 @@ export interface components {
             registered_at: string;
             /** @description The runs that it holds. */
             runs: components["schemas"]["RunId"][];
+            set_aside?: components["schemas"]["SetAside"] | null;
             /**
              * Format: int32
              * @description How many runs it takes at once.
@@ -2083,6 +2300,73 @@ export interface operations {
             };
         };
     };
+    change_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The run */
+                id: components["schemas"]["RunId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RunChange"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunDetail"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `errors` names every field that is wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_artifacts: {
         parameters: {
             query?: never;
@@ -2131,6 +2415,14 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RunSummary"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             404: {
@@ -2261,6 +2553,144 @@ export interface operations {
             };
         };
     };
+    pause_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The run */
+                id: components["schemas"]["RunId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunSummary"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    resume_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The run */
+                id: components["schemas"]["RunId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunSummary"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    retry_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The run */
+                id: components["schemas"]["RunId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunSummary"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     upload_artifact: {
         parameters: {
             query?: {
@@ -2340,6 +2770,45 @@ export interface operations {
             };
             /** @description `storage_full`: nothing was named; try again later */
             507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    canary: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WorkerCanary"];
+            };
+        };
+        responses: {
+            /** @description The canary was judged */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `unknown_worker`: register again */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2481,6 +2950,15 @@ export interface operations {
                 };
             };
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `crowded`: ask again later */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2811,6 +3289,100 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["WorkerList"];
+                };
+            };
+        };
+    };
+    put_worker_back: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The worker */
+                id: components["schemas"]["WorkerId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It gets runs */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_worker_aside: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The worker */
+                id: components["schemas"]["WorkerId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetWorkerAside"];
+            };
+        };
+        responses: {
+            /** @description It gets no runs */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };

@@ -2,11 +2,17 @@
 import type { AttemptState, RunState } from "../api/types";
 import { Icon } from "./icon";
 
-export function StateBadge({ state }: { state: RunState | AttemptState }) {
+export interface StateBadgeProps {
+  state: RunState | AttemptState;
+  /** Whether a running run is about to be paused. */
+  pausing?: boolean | undefined;
+}
+
+export function StateBadge({ state, pausing = false }: StateBadgeProps) {
   return (
     <span class="state" data-state={state}>
-      <Icon name={state} filled={state === "running"} />
-      {state}
+      <Icon name={pausing ? "paused" : state} filled={state === "running" && !pausing} />
+      {pausing ? "pausing" : state}
     </span>
   );
 }

@@ -6,7 +6,7 @@ import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
-import { claim, finish, firstRuns, newRun, train, WORKERS } from "./world.js";
+import { claim, finish, firstRuns, handBack, newRun, steer, train, WORKERS } from "./world.js";
 
 const DIST = fileURLToPath(new URL("../../dist/", import.meta.url));
 const TICK_MS = 500;
@@ -50,6 +50,8 @@ export async function startMock({ empty = false, port = 0 } = {}) {
         for (const checkpoint of checkpoints) tell(run, "checkpoint", withoutContent(checkpoint));
         if (run.summary.progress.batches_done === run.summary.progress.batches_total)
           finish(run, "succeeded");
+        // A worker that is to pause leaves a checkpoint with its next batch.
+        else if (run.summary.pausing) handBack(run);
       } else continue;
       tell(run, "run", run.summary);
     }
@@ -217,8 +219,9 @@ function answerTo(method, path, query, body, runs, tell) {
         .map((points) => reduced(points, query))
         .sort((a, b) => a.name.localeCompare(b.name)),
     });
-  if (what === "cancel") {
-    finish(run, "cancelled");
+  if (what === "cancel" || what === "pause" || what === "resume" || what === "retry") {
+    if (what === "cancel") finish(run, "cancelled");
+    else steer(run, what);
     tell(run, "run", run.summary);
     return ok(run.summary);
   }

@@ -298,6 +298,26 @@ export function finish(run, state, failure = null) {
   }
 }
 
+/** A person's wish. @param {Run} run @param {"pause" | "resume" | "retry"} wish */
+export function steer(run, wish) {
+  const { summary } = run;
+  if (wish === "pause" && summary.state === "running") summary.pausing = true;
+  else if (wish === "pause") summary.state = "paused";
+  else if (summary.pausing) delete summary.pausing;
+  else {
+    summary.state = "queued";
+    for (const gone of ["failure", "finished_at", "not_before"]) delete summary[gone];
+  }
+}
+
+/** The worker hands the run back, as it was asked to. @param {Run} run */
+export function handBack(run) {
+  run.summary.state = "paused";
+  delete run.summary.pausing;
+  delete run.summary.worker;
+  Object.assign(run.attempts.at(-1), { state: "released", finished_at: instant(Date.now()) });
+}
+
 /** The runs that the mock begins with, newest first. */
 export function firstRuns() {
   const minute = 60_000;
@@ -396,7 +416,29 @@ export function firstRuns() {
   evaluate(evaluated);
   finish(evaluated, "succeeded");
 
-  const runs = [training, waiting, resumed, evaluated, transferred, done, diverged, cancelled];
+  const held = newRun({ name: "held back", seed: 2, ageMs: 22 * 60 * minute, ...paper });
+  claim(held, "gpu-01", 21 * 60 * minute);
+  train(held, 4_000);
+  handBack(held);
+
+  const backingOff = newRun({ name: "tried again", seed: 5, ageMs: 23 * 60 * minute, ...paper });
+  claim(backingOff, "gpu-02", 22 * 60 * minute);
+  finish(backingOff, "failed", { class: "internal", message: "CUDA error: an illegal memory access" });
+  Object.assign(backingOff.summary, { state: "queued", not_before: instant(Date.now() + 45_000) });
+  for (const gone of ["failure", "finished_at"]) delete backingOff.summary[gone];
+
+  const runs = [
+    training,
+    waiting,
+    resumed,
+    evaluated,
+    transferred,
+    held,
+    backingOff,
+    done,
+    diverged,
+    cancelled,
+  ];
   return { runs, training };
 }
 
@@ -409,5 +451,13 @@ export const WORKERS = ["local", "gpu-01", "gpu-02"].map((name, i) => ({
   slots: i === 0 ? 1 : 2,
   labels: {},
   alive: true,
+  ...(name === "gpu-02"
+    ? {
+        set_aside: {
+          reason: "2 runs failed here and went well on other workers",
+          since: instant(Date.now() - 6e5),
+        },
+      }
+    : {}),
   registered_at: instant(Date.now() - 1e7),
 }));

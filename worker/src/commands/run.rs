@@ -75,6 +75,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 .unwrap_or_else(|| machine::default_slots(arguments.device)),
             memory_bytes: device.memory_bytes,
             labels: arguments.labels.into_iter().collect::<BTreeMap<_, _>>(),
+            canary: None,
         },
         work_dir: arguments.work_dir.unwrap_or_else(default_work_dir),
         limits: Limits::default(),

@@ -254,3 +254,36 @@ fn an_artifact_goes_after_what_was_recorded_before_it() {
     fixture.outbox.close();
     assert_eq!(fixture.outbox.artifact("late.json", b"{}"), Err(Closed));
 }
+
+#[test]
+fn an_attempt_that_is_to_end_gets_room_beyond_the_limit() {
+    let fixture = fixture(Limits { bytes: 1, ..SMALL });
+    fixture.checkpoint(CheckpointKind::Last, 1);
+    std::thread::scope(|scope| {
+        // Without the hurry this would wait for ever.
+        let waits = scope.spawn(|| fixture.checkpoint(CheckpointKind::Last, 2));
+        fixture.outbox.hurry();
+        waits.join().expect("no panic");
+    });
+    assert_eq!(fixture.drain(), ["last 2 after 0"]);
+}
+
+#[test]
+fn a_run_that_is_let_go_leaves_only_the_news_of_what_was_acknowledged() {
+    let fixture = fixture(SMALL);
+    (0..4).for_each(|step| fixture.record(step));
+    let first = fixture.outbox.front().expect("waits");
+    fixture.outbox.sent(&first);
+    (4..8).for_each(|step| fixture.record(step));
+    fixture.checkpoint(CheckpointKind::Last, 8);
+    fixture.outbox.hand_back();
+    fixture.outbox.hand_back();
+    let point = Point {
+        series: "loss/total".to_owned(),
+        step: 9,
+        value: 0.0,
+    };
+    assert_eq!(fixture.outbox.record(vec![point]), Err(Closed));
+    assert_eq!(fixture.drain(), ["finish after 1"]);
+    assert_eq!(fixture.files(), 0);
+}

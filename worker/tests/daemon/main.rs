@@ -29,6 +29,10 @@ struct Daemon {
 }
 
 async fn daemon() -> Daemon {
+    daemon_with(Limits::default()).await
+}
+
+async fn daemon_with(limits: Limits) -> Daemon {
     let stub = Stub::default();
     let client = Client::new(&stub.serve().await, None).expect("an address");
     let work_dir = tempfile::tempdir().expect("a folder");
@@ -41,9 +45,10 @@ async fn daemon() -> Daemon {
             slots: 1,
             memory_bytes: None,
             labels: BTreeMap::new(),
+            canary: None,
         },
         work_dir: work_dir.path().to_owned(),
-        limits: Limits::default(),
+        limits,
     };
     let engine = Pretend::default();
     let (stop, stopped) = oneshot::channel();
@@ -189,6 +194,53 @@ async fn a_lease_that_the_heartbeat_reports_lost_or_cancelled_ends_the_attempt_i
             "{verdict:?}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_to_be_paused_is_handed_back_with_a_checkpoint_and_its_slot_is_free() {
+    let daemon = daemon().await;
+    let attempt = daemon.stub.submit(&spec(1_000_000), None);
+    daemon.until("it trains", |_| daemon.trained() > 10).await;
+    daemon.stub.world().verdict = Some(Verdict::Pause);
+    assert_eq!(daemon.until_finished().await, Outcome::Released);
+    daemon.stub.world().verdict = None;
+    let next = daemon.stub.submit(&spec(1), None);
+    daemon
+        .until("the next run ends", |world| {
+            world.finishes.iter().any(|finish| finish.attempt == next)
+        })
+        .await;
+    let world = daemon.stub.world();
+    let last = world
+        .checkpoints
+        .iter()
+        .rfind(|(upload, _)| upload.attempt == attempt && upload.kind == CheckpointKind::Last)
+        .map(|(upload, _)| upload.next_batch);
+    assert_eq!(last, Some(world.steps(attempt, "loss/total").len() as u64));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_whose_outbox_is_full_hands_back_as_soon_as_the_coordinator_is_there_again() {
+    let full = Limits {
+        bytes: 1,
+        ..Limits::default()
+    };
+    let daemon = daemon_with(full).await;
+    daemon.stub.submit(&spec(1_000_000), None);
+    daemon.until("it trains", |_| daemon.trained() > 10).await;
+    daemon.stub.world().away = true;
+    daemon
+        .until("something was turned away", |world| world.turned_away > 2)
+        .await;
+    let stub = daemon.stub.clone();
+    let back = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        stub.world().away = false;
+    };
+    let (stub, ()) = tokio::join!(daemon.stop(), back);
+    let world = stub.world();
+    assert_eq!(world.finishes.len(), 1);
+    assert_eq!(world.finishes[0].outcome, Outcome::Released);
 }
 
 #[tokio::test(flavor = "multi_thread")]

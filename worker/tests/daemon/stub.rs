@@ -139,6 +139,7 @@ impl Stub {
             spec: ExperimentSpec::resolve(spec, None).expect("a valid spec"),
             base,
             resume,
+            slots: 1,
             lease_seconds: 30,
         });
         attempt
@@ -231,6 +232,7 @@ async fn heartbeat(State(stub): State<Stub>, Json(request): Json<Heartbeat>) -> 
     });
     Ok(Json(HeartbeatAnswer {
         leases: leases.collect(),
+        canary: false,
     })
     .into_response())
 }

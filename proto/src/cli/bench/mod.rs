@@ -1,7 +1,9 @@
 //! `motif bench`: what a coordinator can take, measured through the real protocol.
 
 mod curves;
+mod dispatch;
 mod ingest;
+mod processes;
 
 use std::time::Duration;
 
@@ -22,6 +24,8 @@ pub(super) struct Bench {
 enum What {
     /// Points a second that the coordinator stores, durable when answered
     Ingest(ingest::Ingest),
+    /// Claims a second with a long queue, the way from a submission to an idle worker, and what a fleet costs
+    Dispatch(dispatch::Dispatch),
     /// How long a long curve takes to read
     Curves(curves::Curves),
 }
@@ -30,6 +34,7 @@ impl Bench {
     pub(super) async fn run(self, client: &Client, out: &Output) -> Result<(), CliError> {
         match self.what {
             What::Ingest(ingest) => ingest.run(client, out).await,
+            What::Dispatch(dispatch) => dispatch.run(client, out).await,
             What::Curves(curves) => curves.run(client, out).await,
         }
     }

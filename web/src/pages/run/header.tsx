@@ -1,7 +1,5 @@
 /** The head of a run's page: what it is, where it stands, and the figures that matter. */
 import type { ComponentChildren } from "preact";
-import { useState } from "preact/hooks";
-import { api, messageOf } from "../../api/client";
 import { measured } from "../../api/measured";
 import type { BaseCheckpoint, RunDetail, StepValue } from "../../api/types";
 import { useNow } from "../../clock";
@@ -14,10 +12,10 @@ import {
   formatValue,
 } from "../../format";
 import type { StreamState } from "../../live";
-import { Dialog } from "../../parts/dialog";
 import { ErrorNotice, LiveMark } from "../../parts/notice";
 import { ProgressBar } from "../../parts/progress";
 import { StateBadge } from "../../parts/state";
+import { RunActions } from "./actions";
 import { secondsLeft } from "./eta";
 import { isOver } from "./use-run";
 
@@ -41,9 +39,9 @@ export function RunHeader({ run, stream, onChanged }: RunHeaderProps) {
     <header class="run-head">
       <div class="page-head">
         <h1>{run.name}</h1>
-        <StateBadge state={run.state} />
+        <StateBadge state={run.state} pausing={run.pausing} />
         <LiveMark state={stream} ended={isOver(run)} />
-        {!isOver(run) && <CancelButton run={run} onCancelled={onChanged} />}
+        <RunActions run={run} now={now} onChanged={onChanged} />
       </div>
       <p class="run-sub">
         <span class="kind">{run.kind}</span>
@@ -58,6 +56,7 @@ export function RunHeader({ run, stream, onChanged }: RunHeaderProps) {
           </span>
         ))}
       </p>
+      {run.notes && <p class="run-notes">{run.notes}</p>}
       {run.failure && (
         <ErrorNotice>
           <strong>{FAILURES[run.failure.class] ?? run.failure.class}.</strong> {run.failure.message}
@@ -76,7 +75,7 @@ export function RunHeader({ run, stream, onChanged }: RunHeaderProps) {
             {formatDuration(secondsBetween(run.started_at, run.finished_at))}
           </Tile>
         ) : (
-          <Tile name="Time left" note={paceNote(run)}>
+          <Tile name="Time left" note={paceNote(run, now)}>
             {formatDuration(secondsLeft(run, now))}
           </Tile>
         )}
@@ -148,8 +147,13 @@ function Metres({ point }: { point: StepValue | null | undefined }) {
   );
 }
 
-function paceNote(run: RunDetail): string {
+function paceNote(run: RunDetail, now: number): string {
+  const wait = run.not_before ? (Date.parse(run.not_before) - now) / 1000 : 0;
+  if (run.state === "queued" && wait > 0) return `tried again in ${formatDuration(wait)}`;
   if (run.state === "queued") return "waits for a worker";
+  if (run.state === "waiting") return "waits for other runs";
+  if (run.state === "paused") return "until it is resumed";
+  if (run.pausing) return "leaves a checkpoint, then pauses";
   return run.kind === "evaluate" ? "" : "at this attempt's pace";
 }
 
@@ -159,67 +163,4 @@ function atBatch(point: StepValue | null | undefined): string {
 
 function secondsBetween(from: string | null | undefined, to: string | null | undefined): number | null {
   return from && to ? (Date.parse(to) - Date.parse(from)) / 1000 : null;
-}
-
-function CancelButton({ run, onCancelled }: { run: RunDetail; onCancelled: () => void }) {
-  const [asking, setAsking] = useState(false);
-  const [sending, setSending] = useState(false);
-  const [error, setError] = useState<string | null>(null);
-  const cancel = () => {
-    setSending(true);
-    api
-      .cancel(run.id)
-      .then(() => {
-        setAsking(false);
-        onCancelled();
-      })
-      .catch((reason: unknown) => {
-        setError(messageOf(reason));
-      })
-      .finally(() => {
-        setSending(false);
-      });
-  };
-  return (
-    <>
-      <button
-        type="button"
-        class="button button-quiet"
-        onClick={() => {
-          setError(null);
-          setAsking(true);
-        }}
-      >
-        Cancel run
-      </button>
-      {asking && (
-        <Dialog
-          title="Cancel this run?"
-          onClose={() => {
-            setAsking(false);
-          }}
-        >
-          <p>
-            <strong>{run.name}</strong> stops at the next batch and cannot be resumed. Its curves and
-            checkpoints stay.
-          </p>
-          {error !== null && <ErrorNotice>{error}</ErrorNotice>}
-          <div class="dialog-actions">
-            <button
-              type="button"
-              class="button"
-              onClick={() => {
-                setAsking(false);
-              }}
-            >
-              Keep it
-            </button>
-            <button type="button" class="button button-danger" disabled={sending} onClick={cancel}>
-              {sending ? "Cancelling…" : "Cancel the run"}
-            </button>
-          </div>
-        </Dialog>
-      )}
-    </>
-  );
 }

@@ -24,6 +24,9 @@ const REFETCH_PAUSE_MS = 400;
 /** Live points make a curve longer than was asked for; at so many times that it is reduced anew. */
 const MOST_GROWTH = 3;
 
+/** Parts of a summary that come and go. */
+const GONE = { pausing: false, not_before: null, failure: null, finished_at: null, worker: null } as const;
+
 export interface RunState {
   /** `null` until the first answer. */
   detail: RunDetail | null;
@@ -95,7 +98,8 @@ export function useRun(id: string, range: StepRange | null, points: () => number
       },
       onState: setStream,
       onRun: (run) => {
-        setDetail((old) => old && { ...old, ...run });
+        // What a summary does not have, it has no longer.
+        setDetail((old) => old && { ...old, ...GONE, ...run });
       },
       onMetrics: ({ series }) => {
         changeCurves((old) => appendPoints(old, series, shown.current));
@@ -178,9 +182,9 @@ export function useRun(id: string, range: StepRange | null, points: () => number
   return { detail, curves, checkpoints, artifacts, error, notFound, stream, reload };
 }
 
-/** Whether the run can change no more. */
+/** Whether the run can change no more, unless somebody retries it. */
 export function isOver(run: RunSummary): boolean {
-  return run.state !== "queued" && run.state !== "running";
+  return ["succeeded", "failed", "cancelled", "skipped"].includes(run.state);
 }
 
 function isNotFound(reason: unknown): boolean {

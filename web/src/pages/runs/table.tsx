@@ -44,7 +44,7 @@ function RunRow({ run, now }: { run: RunSummary; now: number }) {
   return (
     <tr data-run={run.id}>
       <td class="cell-state">
-        <StateBadge state={run.state} />
+        <StateBadge state={run.state} pausing={run.pausing} />
       </td>
       <td class="cell-name">
         <a class="run-link" href={`/runs/${run.id}`}>

@@ -33,18 +33,30 @@ export function WorkersStrip() {
       )}
       <ul>
         {alive.slice(0, MOST_SHOWN).map((worker) => (
-          <li class="worker" key={worker.id} title={`last heard of ${formatAge(worker.last_seen_at, now)}`}>
-            <span class="worker-dot" data-busy={worker.runs.length > 0} aria-hidden="true" />
+          <li class="worker" key={worker.id} title={titleOf(worker, now)}>
+            <span
+              class="worker-dot"
+              data-busy={worker.runs.length > 0}
+              data-aside={Boolean(worker.set_aside)}
+              aria-hidden="true"
+            />
             <span class="worker-name">{worker.name}</span>
             <span class="quiet">
               {worker.device_name} · {worker.runs.length}/{worker.slots}
             </span>
+            {worker.set_aside && <span class="worker-aside">set aside: {worker.set_aside.reason}</span>}
           </li>
         ))}
         {alive.length > MOST_SHOWN && <li class="quiet">and {alive.length - MOST_SHOWN} more</li>}
       </ul>
     </section>
   );
+}
+
+function titleOf(worker: WorkerInfo, now: number): string {
+  const heard = `last heard of ${formatAge(worker.last_seen_at, now)}`;
+  if (!worker.set_aside) return heard;
+  return `gets no runs since ${formatAge(worker.set_aside.since, now)}: ${worker.set_aside.reason}; ${heard}`;
 }
 
 function sum(workers: readonly WorkerInfo[], of: (worker: WorkerInfo) => number): number {
