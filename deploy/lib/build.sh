@@ -4,8 +4,9 @@
 . "$(dirname "${BASH_SOURCE[0]}")/packages.sh"
 . "$(dirname "${BASH_SOURCE[0]}")/libtorch.sh"
 . "$(dirname "${BASH_SOURCE[0]}")/moto.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/nvrtc.sh"
 
-# Packages and libtorch. With --tests also what only the tests need.
+# Packages and libtorch; with a card, its compiler. With --tests also what only the tests need.
 set_up() {
     mkdir -p "$cache"
     # One set-up at a time: a second one waits for the first and then finds its work done.
@@ -13,6 +14,7 @@ set_up() {
     flock 9
     ensure_packages "$@"
     [ -n "${LIBTORCH:-}" ] || ensure_libtorch "$cache/libtorch"
+    if [ "${1:-}" = --tests ] || has_card; then ensure_nvrtc "$cache/nvrtc"; fi
     ensure_node_packages
     [ "${1:-}" != --tests ] || ensure_moto
     flock -u 9

@@ -75,6 +75,26 @@ id! {
     /// A file that a run made.
     ArtifactId
 }
+id! {
+    /// A token, not its secret.
+    TokenId
+}
+id! {
+    /// A browser that signed in with a token.
+    SessionId
+}
+id! {
+    /// Somebody who wants to be told.
+    WebhookId
+}
+id! {
+    /// Something that a webhook is told.
+    DeliveryId
+}
+id! {
+    /// Experiments that were submitted together.
+    StudyId
+}
 
 /// Grows with every attempt at a run. A write with any but the newest is refused and changes nothing, so a
 /// worker that was thought dead can do no harm.

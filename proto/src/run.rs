@@ -10,6 +10,7 @@ use crate::id::{AttemptId, CheckpointId, ExperimentId, RunId, WorkerId};
 use crate::metrics::StepValue;
 use crate::problem::FieldProblem;
 use crate::spec::{ExperimentKind, ExperimentSpec};
+use crate::study::StudyPlace;
 
 /// Where a run stands.
 ///
@@ -38,7 +39,7 @@ pub enum RunState {
     Succeeded,
     /// Ended with an error; see `failure`.
     Failed,
-    /// Ended by a person.
+    /// Ended by a person, or by a sweep that had seen enough of it.
     Cancelled,
     /// Never began, because what it waited for did not succeed.
     Skipped,
@@ -226,6 +227,12 @@ pub struct RunSummary {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// Why it was skipped, or cancelled by a sweep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Its place in a study.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub study: Option<StudyPlace>,
     /// When it was submitted.
     pub created_at: DateTime<Utc>,
     /// When its first attempt began.

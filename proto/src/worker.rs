@@ -112,6 +112,10 @@ pub struct Claim {
     /// where the base of a continued run left off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume: Option<ResumePoint>,
+    /// The batch before which to stop, if that comes before the end: what is due at the newest batch is still done,
+    /// then the state is left as the checkpoint `last` and the attempt ends with [`Outcome::Reached`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_before: Option<u64>,
     /// Slots that it takes: as the spec asks, or more after an attempt that ran out of memory.
     #[serde(default = "one_slot")]
     pub slots: u32,
@@ -282,6 +286,11 @@ pub enum Outcome {
     /// The worker hands the run back, as it shuts down or was asked to; another one resumes it from the last
     /// checkpoint.
     Released,
+    /// The batch before which the claim asks to stop was reached, and the state is left as the last checkpoint.
+    Reached {
+        /// That batch.
+        batch: u64,
+    },
 }
 
 /// A worker as `GET /workers` shows it.

@@ -5,10 +5,12 @@ use std::time::Duration;
 use axum::extract::FromRef;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Access;
 use crate::artifacts::Artifacts;
 use crate::dispatch::Dispatcher;
 use crate::signals::Signals;
 use crate::store::Store;
+use crate::webhooks::Webhooks;
 
 /// The state behind the router; cheap to clone.
 #[derive(Clone, Debug, FromRef)]
@@ -21,6 +23,10 @@ pub struct AppState {
     pub dispatcher: Dispatcher,
     /// News for whoever waits.
     pub signals: Signals,
+    /// Who is behind a secret.
+    pub access: Access,
+    /// The way to those who want to be told.
+    pub webhooks: Webhooks,
     /// What a lease is.
     pub leases: Leases,
     /// Ends what would wait for long.

@@ -6,6 +6,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::console::TokenCommand;
+use crate::domain::webhook::Private;
+use crate::router::Reach;
+
 /// Motif's coordinator.
 #[derive(Debug, Parser)]
 #[command(name = "motif-server", version, about)]
@@ -31,6 +35,8 @@ pub enum Command {
     Restore(Restore),
     /// Compare what the database names with what the artifact store has.
     Check(Check),
+    /// Make, list and revoke tokens, on the database itself.
+    Token(TokenCommand),
     /// Print the OpenAPI document.
     Openapi,
 }
@@ -48,10 +54,10 @@ pub enum LogFormat {
 #[derive(Clone, Debug, Args)]
 pub struct Database {
     /// Directory of the private Postgres and of the artifacts.
-    #[arg(long, env = "MOTIF_DATA_DIR", default_value = ".motif")]
+    #[arg(long, env = "MOTIF_DATA_DIR", default_value = ".motif", global = true)]
     pub data_dir: PathBuf,
     /// A Postgres to use instead of a private one: postgres://user:password@host/database.
-    #[arg(long, env = "MOTIF_DATABASE_URL", hide_env_values = true)]
+    #[arg(long, env = "MOTIF_DATABASE_URL", hide_env_values = true, global = true)]
     pub database_url: Option<String>,
 }
 
@@ -147,13 +153,46 @@ pub struct Serve {
     #[arg(long, env = "MOTIF_LEASE_SECONDS", default_value_t = 30,
           value_parser = clap::value_parser!(u32).range(2..=3600))]
     pub lease_seconds: u32,
-    /// Let everybody who reaches the address submit, cancel and read: needed for one that is not this machine's
-    /// own, as nobody is asked for a token.
-    #[arg(long, env = "MOTIF_ALLOW_ANONYMOUS")]
-    pub allow_anonymous: bool,
+    /// Who has to show a token. `auto`: everybody, unless the address is this machine's own and the database the
+    /// private one; then programs of this machine need none. `tokens`: everybody; say so behind a proxy that runs on
+    /// this machine.
+    #[arg(long, env = "MOTIF_AUTH", default_value = "auto")]
+    pub auth: Auth,
+    /// Let webhooks reach addresses of this machine and of private networks.
+    #[arg(long, env = "MOTIF_WEBHOOKS_PRIVATE")]
+    pub webhooks_private: bool,
+}
+
+/// Who has to show a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Auth {
+    /// Everybody, unless only this machine can reach a coordinator with a private database.
+    Auto,
+    /// Everybody.
+    Tokens,
 }
 
 impl Serve {
+    /// Whom it answers, and whether they need tokens.
+    #[must_use]
+    pub fn reach(&self) -> Reach {
+        let private = self.database.database_url.is_none() && self.listen.ip().is_loopback();
+        match self.auth {
+            Auth::Auto if private => Reach::ThisMachine,
+            Auth::Auto | Auth::Tokens => Reach::Network,
+        }
+    }
+
+    /// Whether webhooks may reach private addresses.
+    #[must_use]
+    pub fn private_receivers(&self) -> Private {
+        if self.webhooks_private {
+            Private::Allowed
+        } else {
+            Private::Refused
+        }
+    }
+
     /// How long a lease lasts.
     #[must_use]
     pub fn lease(&self) -> Duration {

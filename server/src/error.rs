@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use motif_proto::id::{ArtifactId, AttemptId, CheckpointId, FencingToken, RunId, WorkerId};
+use motif_proto::id::{
+    ArtifactId, AttemptId, CheckpointId, FencingToken, RunId, StudyId, WebhookId, WorkerId,
+};
 use motif_proto::run::RunState;
 use uuid::Uuid;
 
@@ -14,6 +16,9 @@ pub enum Error {
     /// There is no such run.
     #[error("there is no run {0}")]
     UnknownRun(RunId),
+    /// There is no such study.
+    #[error("there is no study {0}")]
+    UnknownStudy(StudyId),
     /// There is no such attempt.
     #[error("there is no attempt {0}")]
     UnknownAttempt(AttemptId),
@@ -64,6 +69,30 @@ pub enum Error {
         /// Points of each.
         points: usize,
     },
+    /// More runs than statistics are made of.
+    #[error("`{group}` has more than {most} runs; narrow it down")]
+    TooManyRuns {
+        /// The group.
+        group: String,
+        /// How many it may have.
+        most: usize,
+    },
+    /// Runs that cannot be paired by their seeds.
+    #[error("`{group}` has several runs with the seed {seed}, so they do not pair; narrow it down")]
+    AmbiguousSeed {
+        /// The group.
+        group: String,
+        /// The seed.
+        seed: u64,
+    },
+    /// A run that depends on one that ended badly cannot be tried again.
+    #[error("run {run} depends on run {parent}, which did not succeed; try that one again first")]
+    Blocked {
+        /// The run.
+        run: RunId,
+        /// What it depends on.
+        parent: RunId,
+    },
     /// What was asked of a run is not possible as it stands.
     #[error("run {run} {}", standing(*state, *instead))]
     NotAsItStands {
@@ -90,6 +119,27 @@ pub enum Error {
         /// Some of what starts from it.
         by: String,
     },
+    /// There is no such token.
+    #[error("there is no token {0}")]
+    UnknownToken(String),
+    /// Another token has the name.
+    #[error("there is a token named `{0}` already: revoke it first, or choose another name")]
+    TokenNameTaken(String),
+    /// There is no such project.
+    #[error("there is no project `{0}`: an admin can make it")]
+    UnknownProject(String),
+    /// There is such a project already.
+    #[error("there is a project `{0}` already")]
+    ProjectExists(String),
+    /// There is no such webhook.
+    #[error("there is no webhook {0}")]
+    UnknownWebhook(WebhookId),
+    /// There are as many webhooks as there can be.
+    #[error("there are as many webhooks as there can be: remove one first")]
+    TooManyWebhooks,
+    /// The system gave no randomness.
+    #[error("no secret could be made")]
+    NoRandomness(#[from] getrandom::Error),
     /// The bytes of an upload are not those announced.
     #[error("the content has {found}, not {announced}")]
     ChecksumMismatch {

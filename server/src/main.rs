@@ -4,18 +4,20 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use motif_server::config::{Cli, Command};
-use motif_server::{commands, router, serve, telemetry};
+use motif_server::console::CommandError;
+use motif_server::{commands, console, router, serve, telemetry};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     telemetry::start(cli.log_format);
     let result = match cli.command {
-        Command::Serve(config) => serve::serve(config).await.map_err(sentence),
-        Command::Migrate(database) => serve::migrate(&database).await.map_err(sentence),
-        Command::Backup(command) => commands::save(&command).await.map_err(sentence),
-        Command::Restore(command) => commands::restore(&command).await.map_err(sentence),
-        Command::Check(command) => commands::check(&command).await.map_err(sentence),
+        Command::Serve(config) => serve::serve(config).await.map_err(CommandError::from),
+        Command::Migrate(database) => serve::migrate(&database).await.map_err(CommandError::from),
+        Command::Backup(command) => commands::save(&command).await.map_err(CommandError::from),
+        Command::Restore(command) => commands::restore(&command).await.map_err(CommandError::from),
+        Command::Check(command) => commands::check(&command).await.map_err(CommandError::from),
+        Command::Token(command) => console::token(command).await,
         Command::Openapi => {
             println!("{}", router::openapi_json());
             Ok(())
@@ -28,9 +30,4 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-#[allow(clippy::needless_pass_by_value, reason = "it ends here")]
-fn sentence(error: impl std::error::Error) -> String {
-    error.to_string()
 }

@@ -98,6 +98,26 @@ pub enum PostgresError {
     Dead(String),
 }
 
+/// How to connect to a database of the private Postgres that another process runs under `data_dir`, as far as its
+/// own note says that it does.
+#[must_use]
+pub fn running(data_dir: &Path, database: &str) -> Option<PgConnectOptions> {
+    let note = fs::read_to_string(data_dir.join("postgres/data/postmaster.pid")).ok()?;
+    // Process, directory, start, port, directory of the socket, listen address, shared memory, state.
+    let mut lines = note.lines();
+    let socket_dir = lines.nth(4)?.trim();
+    (!socket_dir.is_empty() && lines.nth(2)?.trim() == "ready")
+        .then(|| options(Path::new(socket_dir), database))
+}
+
+fn options(socket_dir: &Path, database: &str) -> PgConnectOptions {
+    PgConnectOptions::new()
+        .socket(socket_dir)
+        .port(5432)
+        .username(OWNER)
+        .database(database)
+}
+
 /// A private Postgres that runs as long as this value lives.
 #[derive(Debug)]
 pub struct Postgres {

@@ -8,6 +8,7 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing};
+use motif_proto::access::Scope;
 use motif_proto::upload::UPLOAD_PART_BYTES;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -20,16 +21,34 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::AppState;
+use crate::domain::access::Need;
+use crate::http::access::Door;
 use crate::http::problem::{ApiError, render_problems};
 use crate::http::{
-    artifacts, checkpoints, dashboard, events, experiments, guard, health, metrics, presets, runs, uploads,
-    worker, workers,
+    access, artifacts, audit, checkpoints, dashboard, events, experiments, guard, health, metrics, presets,
+    projects, runs, session, statistics, studies, tokens, uploads, webhooks, worker, workers,
 };
+use crate::table::{Schemes, Table};
+
+/// For anybody: nothing is asked.
+const ANYBODY: Need = Need::Nothing;
+/// For everybody whom we know.
+const KNOWN: Need = Need::Known;
+const READ: Need = Need::AnyOf(&[Scope::Read]);
+const SUBMIT: Need = Need::AnyOf(&[Scope::Submit]);
+const ADMIN: Need = Need::AnyOf(&[Scope::Admin]);
+const WORKER: Need = Need::AnyOf(&[Scope::Worker]);
+/// Workers fetch what runs start from.
+const READ_OR_WORKER: Need = Need::AnyOf(&[Scope::Read, Scope::Worker]);
 
 /// Where the API stands.
 const PREFIX: &str = "/api/v1";
 /// Most bytes of a spec.
 const SPEC_LIMIT: usize = 256 * 1024;
+/// Most bytes of a token, a project or a session.
+const SMALL_LIMIT: usize = 16 * 1024;
+/// Most bytes of a study.
+const STUDY_LIMIT: usize = 1024 * 1024;
 /// Most bytes of a batch of metrics.
 const METRICS_LIMIT: usize = 8 * 1024 * 1024;
 /// Most bytes of a part of an upload.
@@ -40,14 +59,16 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(20);
 /// Who can reach the coordinator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// Programs of this machine, a browser among them: only names of this machine are answered.
+    /// Programs of this machine, a browser among them: they need no token, and only names of this machine are
+    /// answered.
     ThisMachine,
-    /// Anybody, under names that we do not know.
+    /// Anybody, under names that we do not know: they show a token.
     Network,
 }
 
 #[derive(OpenApi)]
 #[openapi(
+    modifiers(&Schemes),
     info(
         title = "Motif",
         description = "Runs experiments on networks that move a muscle-driven arm. Errors are problem documents \
@@ -57,10 +78,13 @@ pub enum Reach {
     components(schemas(motif_proto::event::Event, motif_proto::problem::Problem)),
     tags(
         (name = "runs", description = "Submit, list, watch, cancel"),
+        (name = "studies", description = "Experiments that are submitted as one"),
         (name = "checkpoints", description = "Stored networks"),
         (name = "artifacts", description = "Files that runs made"),
         (name = "workers", description = "Who works and what waits"),
         (name = "worker", description = "The worker's side: register, claim, heartbeat, report, finish"),
+        (name = "access", description = "Tokens, projects, sign-in, and who did what"),
+        (name = "webhooks", description = "Who is told when runs end"),
         (name = "health", description = "Whether the coordinator lives"),
     ),
 )]
@@ -70,6 +94,11 @@ struct Document;
 pub fn router(state: AppState, reach: Reach) -> Router {
     let (api, document) = api().split_for_parts();
     let document = document_json(&document);
+    let door = Door {
+        access: state.access.clone(),
+        store: state.store.clone(),
+        reach,
+    };
     let openapi = move || async move { ([(header::CONTENT_TYPE, "application/json")], document) };
     let compressed = SizeAbove::new(1024)
         .and(NotForContentType::const_new("text/event-stream"))
@@ -77,6 +106,7 @@ pub fn router(state: AppState, reach: Reach) -> Router {
     api.route("/api/v1/openapi.json", routing::get(openapi))
         .fallback(dashboard::serve)
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
+        .layer(middleware::from_fn_with_state(door, access::identify))
         .with_state(state)
         .layer(middleware::from_fn_with_state(reach, guard::refuse_strangers))
         .layer(CompressionLayer::new().gzip(true).compress_when(compressed))
@@ -103,71 +133,104 @@ pub fn openapi_json() -> String {
 }
 
 fn api() -> OpenApiRouter<AppState> {
-    let quick = OpenApiRouter::new()
+    let quick = Table::new()
         .merge(
-            OpenApiRouter::new()
-                .routes(routes!(experiments::submit))
-                .layer(DefaultBodyLimit::max(SPEC_LIMIT)),
-        )
-        .routes(routes!(runs::list))
-        .merge(
-            OpenApiRouter::new()
-                .routes(routes!(runs::show, runs::change, runs::delete))
-                .routes(routes!(runs::delete_many))
-                .layer(DefaultBodyLimit::max(SPEC_LIMIT)),
-        )
-        .routes(routes!(runs::cancel))
-        .routes(routes!(runs::pause))
-        .routes(routes!(runs::resume))
-        .routes(routes!(runs::retry))
-        .routes(routes!(metrics::curves))
-        .routes(routes!(metrics::curves_of_runs))
-        .routes(routes!(checkpoints::list))
-        .routes(routes!(artifacts::list))
-        .routes(routes!(presets::list))
-        .routes(routes!(workers::list))
-        .routes(routes!(workers::set_aside))
-        .routes(routes!(workers::put_back))
-        .routes(routes!(workers::queue))
-        .merge(
-            OpenApiRouter::new()
-                .routes(routes!(worker::register))
-                .routes(routes!(worker::canary))
-                .routes(routes!(worker::finish))
+            Table::new()
+                .routes(SUBMIT, routes!(experiments::submit))
                 .layer(DefaultBodyLimit::max(SPEC_LIMIT)),
         )
         .merge(
-            OpenApiRouter::new()
-                .routes(routes!(worker::metrics))
+            Table::new()
+                .routes(SUBMIT, routes!(studies::submit))
+                .layer(DefaultBodyLimit::max(STUDY_LIMIT)),
+        )
+        .routes(READ, routes!(studies::list))
+        .routes(READ, routes!(studies::show))
+        .routes(SUBMIT, routes!(studies::cancel))
+        .routes(READ, routes!(studies::lineage))
+        .routes(READ, routes!(statistics::of_group))
+        .routes(READ, routes!(statistics::difference))
+        .routes(READ, routes!(runs::list))
+        .merge(
+            Table::new()
+                .routes(READ, routes!(runs::show))
+                .routes(SUBMIT, routes!(runs::change))
+                .routes(SUBMIT, routes!(runs::delete))
+                .routes(SUBMIT, routes!(runs::delete_many))
+                .layer(DefaultBodyLimit::max(SPEC_LIMIT)),
+        )
+        .routes(SUBMIT, routes!(runs::cancel))
+        .routes(SUBMIT, routes!(runs::pause))
+        .routes(SUBMIT, routes!(runs::resume))
+        .routes(SUBMIT, routes!(runs::retry))
+        .routes(READ, routes!(metrics::curves))
+        .routes(READ, routes!(metrics::curves_of_runs))
+        .routes(READ, routes!(checkpoints::list))
+        .routes(READ, routes!(artifacts::list))
+        .routes(READ, routes!(presets::list))
+        .routes(READ, routes!(workers::list))
+        .routes(ADMIN, routes!(workers::set_aside))
+        .routes(ADMIN, routes!(workers::put_back))
+        .routes(READ, routes!(workers::queue))
+        .routes(KNOWN, routes!(session::me))
+        .routes(READ, routes!(projects::list))
+        .routes(ADMIN, routes!(audit::list))
+        .merge(
+            Table::new()
+                .routes(ANYBODY, routes!(session::begin))
+                .routes(KNOWN, routes!(session::end))
+                .routes(ADMIN, routes!(tokens::create))
+                .routes(ADMIN, routes!(tokens::list))
+                .routes(ADMIN, routes!(tokens::revoke))
+                .routes(ADMIN, routes!(projects::create))
+                .routes(ADMIN, routes!(projects::change))
+                .routes(ADMIN, routes!(webhooks::create))
+                .routes(ADMIN, routes!(webhooks::list))
+                .routes(ADMIN, routes!(webhooks::change))
+                .routes(ADMIN, routes!(webhooks::delete))
+                .routes(ADMIN, routes!(webhooks::deliveries))
+                .routes(ADMIN, routes!(webhooks::test))
+                .layer(DefaultBodyLimit::max(SMALL_LIMIT)),
+        )
+        .merge(
+            Table::new()
+                .routes(WORKER, routes!(worker::register))
+                .routes(WORKER, routes!(worker::canary))
+                .routes(WORKER, routes!(worker::finish))
+                .layer(DefaultBodyLimit::max(SPEC_LIMIT)),
+        )
+        .merge(
+            Table::new()
+                .routes(WORKER, routes!(worker::metrics))
                 .layer(DefaultBodyLimit::max(METRICS_LIMIT)),
         )
         .layer(middleware::from_fn(limit_time));
-    let patient = OpenApiRouter::new()
-        .routes(routes!(checkpoints::content))
-        .routes(routes!(artifacts::content))
-        .routes(routes!(events::of_run))
-        .routes(routes!(events::of_all))
+    let patient = Table::new()
+        .routes(READ_OR_WORKER, routes!(checkpoints::content))
+        .routes(READ, routes!(artifacts::content))
+        .routes(READ, routes!(events::of_run))
+        .routes(READ, routes!(events::of_all))
         .merge(
-            OpenApiRouter::new()
-                .routes(routes!(worker::claim))
-                .routes(routes!(worker::heartbeat))
+            Table::new()
+                .routes(WORKER, routes!(worker::claim))
+                .routes(WORKER, routes!(worker::heartbeat))
                 .layer(DefaultBodyLimit::max(SPEC_LIMIT)),
         )
-        .routes(routes!(worker::upload_checkpoint))
-        .routes(routes!(worker::upload_artifact))
-        .routes(routes!(uploads::begin))
+        .routes(WORKER, routes!(worker::upload_checkpoint))
+        .routes(WORKER, routes!(worker::upload_artifact))
+        .routes(WORKER, routes!(uploads::begin))
         .merge(
-            OpenApiRouter::new()
-                .routes(routes!(uploads::part))
+            Table::new()
+                .routes(WORKER, routes!(uploads::part))
                 .layer(DefaultBodyLimit::max(PART_LIMIT)),
         );
-    let outside = OpenApiRouter::new()
-        .routes(routes!(health::alive))
-        .routes(routes!(health::ready))
+    let outside = Table::new()
+        .routes(ANYBODY, routes!(health::alive))
+        .routes(ANYBODY, routes!(health::ready))
         .layer(middleware::from_fn(limit_time));
     OpenApiRouter::with_openapi(Document::openapi())
-        .nest(PREFIX, quick.merge(patient))
-        .merge(outside)
+        .nest(PREFIX, quick.merge(patient).into_router())
+        .merge(outside.into_router())
 }
 
 fn document_json(document: &utoipa::openapi::OpenApi) -> String {

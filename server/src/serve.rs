@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -15,15 +15,17 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::access::Access;
 use crate::app::{AppState, Leases, Stopping};
 use crate::artifacts::{Artifacts, OpenError};
 use crate::config::{Database, Serve};
 use crate::dispatch::Dispatcher;
 use crate::error::chain;
-use crate::postgres::{Postgres, PostgresError};
+use crate::postgres::{self, Postgres, PostgresError};
 use crate::router::{self, Reach};
 use crate::signals::Signals;
 use crate::store::Store;
+use crate::webhooks::Webhooks;
 use crate::{MIGRATOR, tasks};
 
 /// The database of a private Postgres.
@@ -37,12 +39,6 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 /// Why the coordinator does not run, as one sentence for a person.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Nobody but this machine may talk to a coordinator without tokens.
-    #[error(
-        "{0} can be reached from other machines and nobody is asked for a token: listen on 127.0.0.1, or allow \
-         it with --allow-anonymous"
-    )]
-    Exposed(SocketAddr),
     /// The address is taken or not ours.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -83,7 +79,8 @@ pub enum StartError {
 }
 
 /// A database that is up to date, and the server behind it where it is ours.
-struct Connected {
+#[derive(Debug)]
+pub struct Connected {
     pool: PgPool,
     postgres: Option<Postgres>,
     /// Keeps others out of the data directory.
@@ -91,7 +88,14 @@ struct Connected {
 }
 
 impl Connected {
-    async fn close(self) {
+    /// Its connections.
+    #[must_use]
+    pub fn pool(&self) -> PgPool {
+        self.pool.clone()
+    }
+
+    /// Lets go of it, and stops the server behind it where it is ours.
+    pub async fn close(self) {
         // Connections that are in use are cut off by the shutdown of the private server.
         let _ = timeout(Duration::from_secs(1), self.pool.close()).await;
         if let Some(postgres) = self.postgres {
@@ -105,10 +109,6 @@ impl Connected {
 /// # Errors
 /// [`StartError`].
 pub async fn serve(config: Serve) -> Result<(), StartError> {
-    let loopback = config.listen.ip().is_loopback();
-    if !loopback && !config.allow_anonymous {
-        return Err(StartError::Exposed(config.listen));
-    }
     // First of all, so that a port in use is noticed before a database is started.
     let listener = TcpListener::bind(config.listen)
         .await
@@ -133,14 +133,14 @@ pub async fn serve(config: Serve) -> Result<(), StartError> {
         }
     };
 
-    let state = state(connected.pool.clone(), artifacts, config.lease());
+    let state = AppState {
+        webhooks: Webhooks::new(config.private_receivers()),
+        ..state(connected.pool.clone(), artifacts, config.lease())
+    };
     let stop = state.stopping.0.clone();
     let mut background = start_tasks(&state, &connected.pool);
-    let reach = if loopback {
-        Reach::ThisMachine
-    } else {
-        Reach::Network
-    };
+    let reach = config.reach();
+    let store = state.store.clone();
     let app = router::router(state, reach);
     let drained = stop.clone();
     let mut server = tokio::spawn(
@@ -149,6 +149,9 @@ pub async fn serve(config: Serve) -> Result<(), StartError> {
             .into_future(),
     );
     announce(address)?;
+    if reach == Reach::Network {
+        tell_about_tokens(&store, &config.database).await;
+    }
 
     tokio::select! {
         _ = terminate.recv() => {}
@@ -175,15 +178,52 @@ pub async fn migrate(database: &Database) -> Result<(), StartError> {
     Ok(())
 }
 
+/// The database for a command: the one that a coordinator has at hand where there is one.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn attach(database: &Database) -> Result<Connected, StartError> {
+    match connect(database).await {
+        Err(StartError::Held(dir)) => share(&dir).await,
+        connected => connected,
+    }
+}
+
+/// Connects to the private Postgres that a coordinator runs in its data directory.
+async fn share(data_dir: &Path) -> Result<Connected, StartError> {
+    let limit = Instant::now() + CONNECT_LIMIT;
+    let pool = loop {
+        // The coordinator may just be starting.
+        let tried = match postgres::running(data_dir, "motif") {
+            Some(options) => pool(options).await.map_err(|error| chain(&error)),
+            None => Err(format!("nothing serves the database in {}", data_dir.display())),
+        };
+        match tried {
+            Ok(pool) => break pool,
+            Err(reason) if Instant::now() > limit => return Err(StartError::Unreachable(reason)),
+            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+        }
+    };
+    up_to_date(Connected {
+        pool,
+        postgres: None,
+        _lock: None,
+    })
+    .await
+}
+
 /// The state of a coordinator over a migrated database.
 #[must_use]
 pub fn state(pool: PgPool, artifacts: Artifacts, lease: Duration) -> AppState {
     let signals = Signals::new();
+    let store = Store::new(pool, signals.clone());
     AppState {
-        store: Store::new(pool, signals.clone()),
+        access: Access::new(store.clone(), signals.clone()),
+        store,
         artifacts,
         dispatcher: Dispatcher::default(),
         signals,
+        webhooks: Webhooks::default(),
         leases: Leases { length: lease },
         stopping: Stopping::default(),
     }
@@ -195,6 +235,7 @@ pub fn start_tasks(state: &AppState, pool: &PgPool) -> JoinSet<()> {
     let stop = &state.stopping.0;
     let mut tasks = JoinSet::new();
     tasks.spawn(state.signals.clone().run(pool.clone(), stop.clone()));
+    tasks.spawn(state.access.clone().run(stop.clone()));
     tasks.spawn(state.dispatcher.clone().run(
         state.store.clone(),
         state.signals.clone(),
@@ -206,8 +247,18 @@ pub fn start_tasks(state: &AppState, pool: &PgPool) -> JoinSet<()> {
         state.leases.length,
         stop.clone(),
     ));
+    tasks.spawn(tasks::webhooks::run(
+        state.store.clone(),
+        state.webhooks.clone(),
+        stop.clone(),
+    ));
     tasks.spawn(tasks::standing::run(state.store.clone(), stop.clone()));
     tasks.spawn(tasks::waits::run(state.store.clone(), stop.clone()));
+    tasks.spawn(tasks::sweeps::run(
+        state.store.clone(),
+        state.signals.clone(),
+        stop.clone(),
+    ));
     tasks.spawn(tasks::settling::run(state.store.clone(), stop.clone()));
     tasks.spawn(tasks::deletion::run(state.store.clone(), stop.clone()));
     tasks.spawn(tasks::retention::run(
@@ -254,11 +305,16 @@ async fn connect(database: &Database) -> Result<Connected, StartError> {
         .await
         .map_err(|_| StartError::Unreachable(format!("no answer within {CONNECT_LIMIT:?}")))?
         .map_err(|error| StartError::Unreachable(chain(&error)))?;
-    let connected = Connected {
+    up_to_date(Connected {
         pool,
         postgres,
         _lock: lock,
-    };
+    })
+    .await
+}
+
+/// Brings the schema up to date.
+async fn up_to_date(connected: Connected) -> Result<Connected, StartError> {
     if let Err(error) = MIGRATOR.run(&connected.pool).await {
         connected.close().await;
         return Err(StartError::Migration(chain(&error)));
@@ -300,6 +356,22 @@ async fn keep_up(postgres: &mut Option<Postgres>) -> Infallible {
         Some(postgres) => postgres.keep_up().await,
         None => std::future::pending().await,
     }
+}
+
+/// Says how the first token is made, where there is none to let anybody in.
+async fn tell_about_tokens(store: &Store, database: &Database) {
+    if !matches!(store.has_admin_token().await, Ok(false)) {
+        return;
+    }
+    let place = match &database.database_url {
+        // The address may hold a password.
+        Some(_) => "with MOTIF_DATABASE_URL set as here".to_owned(),
+        None => format!("with --data-dir {}", database.data_dir.display()),
+    };
+    tracing::warn!(
+        "everybody has to show a token and there is none for an admin yet: \
+         `motif-server token create --scope admin --name NAME`, {place}, makes one"
+    );
 }
 
 fn announce(address: SocketAddr) -> io::Result<()> {

@@ -35,8 +35,12 @@ pub enum Signal {
     Run(RunId),
     /// A run is waiting for a worker.
     Queue,
+    /// A token or a session ended.
+    Access,
     /// Somebody asked something of the worker that makes an attempt.
     Asked(AttemptId),
+    /// A run rests where its sweep compares, or will never get there.
+    Sweep,
 }
 
 /// Sends and receives signals; cheap to clone.
@@ -47,6 +51,8 @@ pub struct Signals {
     runs: broadcast::Sender<RunId>,
     asked: broadcast::Sender<AttemptId>,
     queue: watch::Sender<u64>,
+    access: watch::Sender<u64>,
+    sweeps: watch::Sender<u64>,
     outgoing: Arc<Outgoing>,
 }
 
@@ -65,6 +71,8 @@ impl Signals {
             runs: broadcast::Sender::new(BACKLOG),
             asked: broadcast::Sender::new(BACKLOG),
             queue: watch::Sender::new(0),
+            access: watch::Sender::new(0),
+            sweeps: watch::Sender::new(0),
             outgoing: Arc::default(),
         }
     }
@@ -99,12 +107,26 @@ impl Signals {
         self.queue.subscribe()
     }
 
+    /// Changes whenever a token or a session ends.
+    #[must_use]
+    pub fn access(&self) -> watch::Receiver<u64> {
+        self.access.subscribe()
+    }
+
+    /// Changes whenever a run rests where its sweep compares.
+    #[must_use]
+    pub fn sweeps(&self) -> watch::Receiver<u64> {
+        self.sweeps.subscribe()
+    }
+
     fn deliver(&self, signal: Signal) {
         // No listener is no error.
         match signal {
             Signal::Run(run) => drop(self.runs.send(run)),
             Signal::Asked(attempt) => drop(self.asked.send(attempt)),
             Signal::Queue => self.queue.send_modify(|count| *count = count.wrapping_add(1)),
+            Signal::Access => self.access.send_modify(|count| *count = count.wrapping_add(1)),
+            Signal::Sweep => self.sweeps.send_modify(|count| *count = count.wrapping_add(1)),
         }
     }
 
@@ -166,6 +188,13 @@ impl Default for Signals {
     }
 }
 
+/// The channel and the notice by which a transaction itself says that a token or a session ended: every coordinator
+/// takes it for another's.
+pub(crate) fn access_notice() -> (&'static str, String) {
+    let notices = pack(Uuid::now_v7(), &HashSet::from([Signal::Access]));
+    (CHANNEL, notices.concat())
+}
+
 /// Notices as they travel: who sends, then a word for each signal.
 fn pack(own: Uuid, signals: &HashSet<Signal>) -> Vec<String> {
     let begin = own.simple().to_string();
@@ -175,6 +204,8 @@ fn pack(own: Uuid, signals: &HashSet<Signal>) -> Vec<String> {
         // Writing to a string cannot fail.
         let _ = match signal {
             Signal::Queue => write!(word, "q"),
+            Signal::Access => write!(word, "t"),
+            Signal::Sweep => write!(word, "s"),
             Signal::Run(run) => write!(word, "r{}", run.0.simple()),
             Signal::Asked(attempt) => write!(word, "a{}", attempt.0.simple()),
         };
@@ -192,8 +223,11 @@ fn unpack(own: Uuid, notice: &str) -> Option<impl Iterator<Item = Signal>> {
     let sender: Uuid = words.next()?.parse().ok()?;
     (sender != own).then(|| {
         words.filter_map(|word| {
-            if word == "q" {
-                return Some(Signal::Queue);
+            match word {
+                "q" => return Some(Signal::Queue),
+                "t" => return Some(Signal::Access),
+                "s" => return Some(Signal::Sweep),
+                _ => {}
             }
             let (kind, id) = word.split_at_checked(1)?;
             let id: Uuid = id.parse().ok()?;
@@ -214,7 +248,12 @@ mod tests {
     fn many_signals_travel_in_notices_that_postgres_takes() {
         let signals: HashSet<Signal> = (0..1000)
             .map(|_| Signal::Run(RunId::new()))
-            .chain([Signal::Queue, Signal::Asked(AttemptId::new())])
+            .chain([
+                Signal::Queue,
+                Signal::Access,
+                Signal::Sweep,
+                Signal::Asked(AttemptId::new()),
+            ])
             .collect();
         let (own, other) = (Uuid::now_v7(), Uuid::now_v7());
         let notices = pack(own, &signals);

@@ -5,7 +5,7 @@
  * Where it gives up for good, or never learnt an id, a new one is opened and the page is told to fetch
  * everything anew.
  */
-import { eventsUrl } from "./api/client";
+import { api, eventsUrl } from "./api/client";
 import type { Artifact, Checkpoint, MetricsAppended, Rewind, RunSummary } from "./api/types";
 
 /** How a stream is: not there yet, there, or cut and trying again. */
@@ -61,6 +61,8 @@ export function follow(run: string | null, handlers: StreamHandlers): () => void
     opened.addEventListener("error", () => {
       handlers.onState("lost");
       if (opened.readyState !== EventSource.CLOSED || ended) return;
+      // A stream does not say why it was refused: should nobody be signed in any more, this finds out.
+      api.me().catch(() => undefined);
       timer = setTimeout(open, retryMs);
       retryMs = Math.min(retryMs * 2, LONGEST_RETRY_MS);
     });

@@ -5,6 +5,7 @@ import "./styles/parts.css";
 import "./styles/runs.css";
 import "./styles/run.css";
 import "./styles/chart.css";
+import "./styles/sign-in.css";
 
 const root = document.getElementById("app");
 if (root !== null) render(<App />, root);

@@ -87,6 +87,7 @@ fn log(outcome: &Outcome) {
     match outcome {
         Outcome::Succeeded => tracing::info!("succeeded"),
         Outcome::Released => tracing::info!("handed back"),
+        Outcome::Reached { batch } => tracing::info!(batch, "stopped where the sweep compares"),
         Outcome::Failed { failure } => {
             tracing::error!(class = failure.class.as_str(), "failed: {}", failure.message);
         }
@@ -108,6 +109,7 @@ async fn execute(shared: &Shared, claim: &Claim, stop: &Stop, outbox: &Arc<Outbo
         "training"
     );
     let (engine, spec, stop) = (shared.engine.clone(), claim.spec.clone(), stop.clone());
+    let stop_before = claim.stop_before;
     let outbox = outbox.clone();
     let (tell, told) = tokio::sync::oneshot::channel();
     let span = tracing::Span::current();
@@ -119,7 +121,7 @@ async fn execute(shared: &Shared, claim: &Claim, stop: &Stop, outbox: &Arc<Outbo
                 let mut training = engine.open(&spec, base.as_deref(), resume.as_deref())?;
                 drop((base, resume));
                 let mut reporter = Reporter::new(outbox, &spec);
-                drive(training.as_mut(), &stop, &mut reporter)
+                drive(training.as_mut(), &stop, stop_before, &mut reporter)
             };
             let ended = catch_unwind(AssertUnwindSafe(train))
                 .unwrap_or_else(|panic| Err(failure_of_panic(panic.as_ref()).into()));
@@ -132,6 +134,7 @@ async fn execute(shared: &Shared, claim: &Claim, stop: &Stop, outbox: &Arc<Outbo
     match told.await {
         Ok(Ok(Ended::Finished)) => Some(Outcome::Succeeded),
         Ok(Ok(Ended::HandedBack)) => Some(Outcome::Released),
+        Ok(Ok(Ended::Reached)) => stop_before.map(|batch| Outcome::Reached { batch }),
         Ok(Ok(Ended::Abandoned) | Err(Error::Recording(Closed))) => None,
         Ok(Err(Error::Training(failure))) => Some(Outcome::Failed { failure }),
         Err(_) => Some(failed("the training's thread ended without a word".to_owned())),

@@ -108,6 +108,8 @@ pub enum Ended {
     HandedBack,
     /// It was asked to stop, and left nothing.
     Abandoned,
+    /// The batch before which it was to stop comes next, and a checkpoint is left.
+    Reached,
 }
 
 /// Why a training ended early.
@@ -125,13 +127,15 @@ impl<E> From<Failure> for Error<E> {
     }
 }
 
-/// Trains to the end, or until asked to stop.
+/// Trains to the end, until asked to stop, or until batch `stop_before` would come next. A training that stops
+/// there does nothing that it would not have done otherwise, so going on from its checkpoint is the same training.
 ///
 /// # Errors
 /// The training's failure or the recorder's error.
 pub fn drive<R: Recorder>(
     training: &mut dyn Training,
     stop: &Stop,
+    stop_before: Option<u64>,
     recorder: &mut R,
 ) -> Result<Ended, Error<R::Error>> {
     let mut speed = Speed::default();
@@ -176,6 +180,12 @@ pub fn drive<R: Recorder>(
             recorded = Position::of(training);
         } else if training.is_finished() {
             return Ok(Ended::Finished);
+        } else if stop_before.is_some_and(|batch| training.next_batch() >= batch) {
+            if recorded != Position::of(training) {
+                let last = state(training, CheckpointKind::Last, None)?;
+                recorder.checkpoint(last).map_err(Error::Recording)?;
+            }
+            return Ok(Ended::Reached);
         } else {
             let begun = Instant::now();
             let report = training.train_batch()?;

@@ -9,6 +9,7 @@ use motif_motor::checkpoint::Checkpoint;
 use motif_motor::config::{Objective, TrainingConfig};
 use motif_motor::device::{Device, Numerics, Precision};
 use motif_motor::engine::Engine as EpisodeEngine;
+use motif_motor::engine::cuda::{CardError, rows_per_block_for};
 use motif_motor::error::Error as MotorError;
 use motif_motor::evaluation::{Evaluation, Examiner, Progress};
 use motif_motor::training::{BatchReport, Trainer};
@@ -98,11 +99,25 @@ impl Motor {
         }
     }
 
+    /// The same for so many runs at once, which decides how a card's work is cut up. That changes no result.
+    #[must_use]
+    pub fn with_slots(self, slots: u32) -> Self {
+        let rows = rows_per_block_for(slots as usize);
+        Self {
+            numerics: self.numerics.with_rows_per_block(Some(rows)),
+            ..self
+        }
+    }
+
     fn config(&self, spec: &ExperimentSpec) -> TrainingConfig {
-        TrainingConfig {
+        let config = TrainingConfig {
             engine: self.episodes,
             ..training_config(spec)
+        };
+        if self.numerics.card().is_some() && !config.runs_fused() {
+            tracing::info!("the fused engine does not run this: libtorch does, step by step, on the card");
         }
+        config
     }
 }
 
@@ -262,7 +277,9 @@ fn failure(error: &MotorError) -> Failure {
     let class = match error {
         MotorError::InvalidConfig { .. } | MotorError::NoTeacher => FailureClass::BadSpec,
         MotorError::Diverged { .. } | MotorError::EvaluationDiverged { .. } => FailureClass::Diverged,
-        MotorError::Interrupted
+        MotorError::Card(CardError::OutOfMemory { .. }) => FailureClass::OutOfMemory,
+        MotorError::Card(_)
+        | MotorError::Interrupted
         | MotorError::Finished { .. }
         | MotorError::Checkpoint(_)
         | MotorError::Device(_)

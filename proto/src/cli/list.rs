@@ -6,6 +6,7 @@ use comfy_table::Cell;
 
 use super::CliError;
 use super::output::{Output, age, left, loss, progress, short_id, standing};
+use super::study::StudyRef;
 use crate::client::{Client, RunFilter};
 use crate::run::{RunList, RunState, RunSummary};
 use crate::spec::ExperimentKind;
@@ -26,6 +27,10 @@ pub(super) struct List {
     /// Only runs with this tag
     #[arg(long)]
     tag: Option<String>,
+
+    /// Only runs of this study: `latest`, an id, or at least 6 digits of one
+    #[arg(long, value_name = "STUDY")]
+    study: Option<StudyRef>,
 
     /// Only runs with this text in their name
     #[arg(long, value_name = "TEXT")]
@@ -110,6 +115,10 @@ impl List {
 
     /// As many pages as the list needs.
     async fn fetch(&self, client: &Client) -> Result<RunList, CliError> {
+        let study = match &self.study {
+            Some(study) => Some(study.resolve(client).await?),
+            None => None,
+        };
         let mut runs = Vec::new();
         let mut cursor = None;
         loop {
@@ -121,6 +130,7 @@ impl List {
                 kind: self.kind.map(ExperimentKind::from),
                 text: self.search.clone(),
                 tag: self.tag.clone(),
+                study,
                 limit: Some(missing.min(PAGE)),
                 cursor,
             };

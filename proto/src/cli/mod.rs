@@ -11,6 +11,7 @@ mod config;
 mod delete;
 mod download;
 mod edit;
+mod lineage;
 mod list;
 mod metrics;
 mod output;
@@ -23,7 +24,9 @@ mod run_ref;
 mod show;
 mod simulate;
 mod spec_file;
+mod statistics;
 mod steer;
+mod study;
 mod submit;
 #[cfg(test)]
 mod tests;
@@ -68,7 +71,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Submit an experiment
+    /// Submit an experiment, or a study from a file with several
     Submit(submit::Submit),
     /// List the experiments that have a name
     Presets,
@@ -78,6 +81,16 @@ enum Command {
     Show(show::Show),
     /// Watch a run until it ends
     Watch(watch::Watch),
+    /// Show what a run came from and what came from it
+    Lineage(lineage::LineageOf),
+    /// List studies, newest first
+    Studies(study::Studies),
+    /// Show a study with its experiments, watch it or cancel it
+    Study(study::Study),
+    /// Show mean and spread of a series over a group of runs
+    Stats(statistics::Stats),
+    /// Show how two groups of runs differ, seed by seed
+    Compare(statistics::Compare),
     /// Print a run's curves
     Metrics(metrics::Metrics),
     /// End runs that have not ended
@@ -156,11 +169,16 @@ async fn run(arguments: Arguments) -> Result<ExitCode, CliError> {
     match arguments.command {
         Command::Submit(command) => return command.run(&client, &out).await,
         Command::Watch(command) => return command.run(&client, &out).await,
+        Command::Study(command) => return command.run(&client, &out).await,
         Command::Simulate(command) => return command.run(&client, &out).await,
         Command::Bench(command) => command.run(&client, &out).await?,
         Command::Presets => presets::run(&client, &out).await?,
         Command::List(command) => command.run(&client, &out).await?,
         Command::Show(command) => command.run(&client, &out).await?,
+        Command::Lineage(command) => command.run(&client, &out).await?,
+        Command::Studies(command) => command.run(&client, &out).await?,
+        Command::Stats(command) => command.run(&client, &out).await?,
+        Command::Compare(command) => command.run(&client, &out).await?,
         Command::Metrics(command) => command.run(&client, &out).await?,
         Command::Cancel(runs) => runs.ask(Wish::Cancel, &client, &out).await?,
         Command::Pause(runs) => runs.ask(Wish::Pause, &client, &out).await?,

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use comfy_table::presets::NOTHING;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table};
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::CliError;
 use crate::id::RunId;
@@ -161,7 +162,12 @@ pub(super) fn standing(run: &RunSummary) -> Cell {
 
 /// The short form of a run's id: its last eight hex digits. The head of the id is only the time of day.
 pub(super) fn short_id(run: RunId) -> String {
-    let id = run.0.simple().to_string();
+    short_uuid(run.0)
+}
+
+/// The short form of any id.
+pub(super) fn short_uuid(id: Uuid) -> String {
+    let id = id.simple().to_string();
     id[id.len() - 8..].to_owned()
 }
 

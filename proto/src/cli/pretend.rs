@@ -108,7 +108,9 @@ impl Fleet {
         let mut result = Ok(());
         while let Some(submitted) = submissions.next().await {
             match submitted {
-                Ok(accepted) => drop(self.runs.insert(accepted.run.id)),
+                Ok(accepted) => {
+                    self.runs.insert(accepted.run.id);
+                }
                 Err(error) => {
                     result = Err(error.into());
                     break;

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::CliError;
 use super::output::{
-    Output, age, duration, left, loss, progress, right, short_id, significant, size, standing,
+    Output, age, duration, left, loss, progress, right, short_id, short_uuid, significant, size, standing,
 };
 use super::run_ref::RunRef;
 use crate::artifact::Artifact;
@@ -98,6 +98,18 @@ pub(super) fn facts(run: &RunSummary, now: DateTime<Utc>) -> Vec<(&'static str, 
     if run.project != DEFAULT_PROJECT {
         facts.push(("Project", Cell::new(&run.project)));
     }
+    if let Some(study) = &run.study {
+        let point = study
+            .point
+            .map_or_else(String::new, |point| format!(", point {point}"));
+        let place = format!(
+            "{} ({}), {}{point}",
+            study.name,
+            short_uuid(study.id.0),
+            study.key
+        );
+        facts.push(("Study", Cell::new(place)));
+    }
     if !run.tags.is_empty() {
         facts.push(("Tags", Cell::new(run.tags.join(", "))));
     }
@@ -112,6 +124,9 @@ pub(super) fn facts(run: &RunSummary, now: DateTime<Utc>) -> Vec<(&'static str, 
         let seconds = (not_before - now).num_seconds() + 1;
         let wait = duration(u64::try_from(seconds).unwrap_or(0));
         facts.push(("Next try", Cell::new(format!("in {wait}, after a failure"))));
+    }
+    if let Some(reason) = &run.reason {
+        facts.push(("Reason", Cell::new(reason)));
     }
     if let Some(failure) = &run.failure {
         let why = format!("{} ({})", failure.message, failure.class.as_str());

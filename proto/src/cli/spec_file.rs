@@ -97,7 +97,16 @@ pub(super) fn read(path: &Path) -> Result<Document, CliError> {
     let mut document = format.parse(&text).map_err(|reason| {
         CliError::Usage(format!("{} cannot be read as a spec: {reason}", path.display()))
     })?;
-    inline_regions(&mut document, path.parent().unwrap_or(Path::new("")))?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    inline_regions(&mut document, folder)?;
+    if let Some(Value::Object(defaults)) = document.get_mut("defaults") {
+        inline_regions(defaults, folder)?;
+    }
+    if let Some(Value::Array(experiments)) = document.get_mut("experiments") {
+        for experiment in experiments.iter_mut().filter_map(Value::as_object_mut) {
+            inline_regions(experiment, folder)?;
+        }
+    }
     Ok(document)
 }
 

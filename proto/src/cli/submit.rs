@@ -6,18 +6,19 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::Value;
 
-use super::output::{Output, short_id};
+use super::output::{Output, short_id, short_uuid};
 use super::pull::KindArg;
 use super::run_ref::BaseRef;
 use super::spec_file::{self, Assignment, Document};
-use super::{CliError, watch};
+use super::{CliError, study, watch};
 use crate::client::Client;
 use crate::run::CheckpointKind;
+use crate::spec::study::is_study;
 
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("source").required(true).multiple(true).args(["file", "preset", "base"]))]
 pub(super) struct Submit {
-    /// Spec in TOML or JSON; `-` reads the standard input
+    /// Spec or study in TOML or JSON; `-` reads the standard input. A study has a list of `experiments`
     #[arg(conflicts_with = "preset")]
     file: Option<PathBuf>,
 
@@ -45,7 +46,7 @@ pub(super) struct Submit {
     #[arg(long)]
     name: Option<String>,
 
-    /// Watch the run until it ends
+    /// Watch the run, or the study, until it ends
     #[arg(long)]
     watch: bool,
 }
@@ -56,7 +57,11 @@ impl Submit {
         if let Some(base) = &self.base {
             document.insert("base".to_owned(), base.resolve(client).await?.into());
         }
-        let accepted = client.submit(&Value::Object(document)).await?;
+        let document = Value::Object(document);
+        if is_study(&document) {
+            return self.submit_study(client, out, &document).await;
+        }
+        let accepted = client.submit(&document).await?;
         let run = accepted.run.id;
         if out.json && self.watch {
             out.json_line(&accepted)?;
@@ -71,6 +76,38 @@ impl Submit {
         }
         if self.watch {
             return watch::follow(client, out, run).await;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn submit_study(
+        &self,
+        client: &Client,
+        out: &Output,
+        document: &Value,
+    ) -> Result<ExitCode, CliError> {
+        if self.base.is_some() || self.base_checkpoint.is_some() || self.seed.is_some() {
+            return Err(CliError::Usage(
+                "--base, --base-checkpoint and --seed are for one experiment; a study says them for each of its own"
+                    .to_owned(),
+            ));
+        }
+        let study = client.submit_study(document).await?;
+        let id = study.summary.id;
+        if out.json && self.watch {
+            out.json_line(&study)?;
+        } else if out.json {
+            out.json(&study)?;
+        } else {
+            out.text(&format!(
+                "Submitted {} as study {} ({id}): {} runs",
+                study.summary.name,
+                short_uuid(id.0),
+                study.summary.counts.total()
+            ))?;
+        }
+        if self.watch {
+            return study::follow(client, out, id).await;
         }
         Ok(ExitCode::SUCCESS)
     }

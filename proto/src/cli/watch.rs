@@ -129,7 +129,9 @@ fn exit_code(state: RunState) -> ExitCode {
 /// How a run ended, in one line.
 pub(super) fn last_words(run: &RunSummary) -> String {
     let mut words = format!("{} ({}) {}", run.name, short_id(run.id), run.state);
-    if let Some(failure) = &run.failure {
+    if let Some(reason) = &run.reason {
+        words.push_str(&format!(": {reason}"));
+    } else if let Some(failure) = &run.failure {
         words.push_str(&format!(": {} ({})", failure.message, failure.class.as_str()));
     } else if run.kind != ExperimentKind::Evaluate {
         words.push_str(&format!(" after {} batches", run.progress.batches_done));

@@ -2,7 +2,7 @@
 //!
 //! - [`Client::new`] and what every request has in common: `http`
 //! - what a request can meet: [`ClientError`]
-//! - the scientist's side: `runs`; live streams that survive a restart of the coordinator: [`EventStream`]
+//! - the scientist's side: `runs`, `studies`; live streams that survive a restart of the coordinator: [`EventStream`]
 //! - the worker's side: `worker`
 //!
 //! Every call has a time limit, and none retries by itself: whoever calls knows whether repeating is wanted and
@@ -14,6 +14,7 @@ mod http;
 mod runs;
 #[cfg(test)]
 pub(crate) mod stub;
+mod studies;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -22,3 +23,4 @@ pub use error::ClientError;
 pub use events::{EventStream, StreamItem};
 pub use http::{Client, Content};
 pub use runs::{MetricsQuery, RunFilter};
+pub use studies::{StatisticsQuery, StudyFilter};

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::http::Content;
 use super::{Client, ClientError};
 use crate::artifact::{Artifact, ArtifactList};
-use crate::id::{ArtifactId, CheckpointId, RunId, WorkerId};
+use crate::id::{ArtifactId, CheckpointId, RunId, StudyId, WorkerId};
 use crate::metrics::RunMetrics;
 use crate::run::{
     Checkpoint, CheckpointList, DeleteRuns, ExperimentAccepted, Queue, RunChange, RunDetail, RunList,
@@ -32,6 +32,9 @@ pub struct RunFilter {
     /// Only runs with this tag.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
+    /// Only runs of this study.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub study: Option<StudyId>,
     /// Length of one page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,

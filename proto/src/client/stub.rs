@@ -99,6 +99,8 @@ pub(crate) fn run(tail: &str, state: RunState) -> RunSummary {
         attempts: 1,
         worker: None,
         failure: None,
+        reason: None,
+        study: None,
         created_at: noon(),
         started_at: None,
         finished_at: None,

@@ -9,18 +9,21 @@
 //! - [`task`]: the tasks by name
 //! - [`base`]: what an experiment takes over from the one that it starts from
 //! - [`preset`]: the named experiments
+//! - [`study`]: documents with many experiments; [`sweep`]: experiments whose values are searched
 
 pub mod base;
 pub mod compatibility;
 pub mod evaluation;
 mod fit;
 mod layers;
-mod names;
+pub mod names;
 pub mod network;
 pub mod preset;
 pub mod read;
 pub mod regions;
 pub mod resources;
+pub mod study;
+pub mod sweep;
 pub mod task;
 pub mod training;
 

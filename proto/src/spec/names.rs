@@ -5,7 +5,8 @@ use serde_json::Value;
 use crate::problem::FieldProblem;
 
 /// The problem of a name that is not in its set.
-pub(super) fn unknown_name<'n>(
+#[must_use]
+pub fn unknown_name<'n>(
     pointer: &str,
     what: &str,
     given: &str,
@@ -26,7 +27,8 @@ pub(super) fn unknown_name<'n>(
 }
 
 /// The known name that is nearest to the one given, if any is near.
-pub(super) fn nearest<'n>(given: &str, known: impl Iterator<Item = &'n str>) -> Option<String> {
+#[must_use]
+pub fn nearest<'n>(given: &str, known: impl Iterator<Item = &'n str>) -> Option<String> {
     const NEAR: f64 = 0.6;
     let given = given.to_lowercase();
     known
@@ -42,12 +44,14 @@ pub(super) fn nearest<'n>(given: &str, known: impl Iterator<Item = &'n str>) -> 
 }
 
 /// The names that would be accepted, in a sentence.
-pub(super) fn one_of<'n>(names: impl Iterator<Item = &'n str>) -> String {
+#[must_use]
+pub fn one_of<'n>(names: impl Iterator<Item = &'n str>) -> String {
     format!("one of {}", names.collect::<Vec<_>>().join(", "))
 }
 
 /// What was given, short enough for a sentence.
-pub(super) fn describe(value: &Value) -> String {
+#[must_use]
+pub fn describe(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
         Value::Bool(value) => value.to_string(),
@@ -60,6 +64,7 @@ pub(super) fn describe(value: &Value) -> String {
 }
 
 /// A field's name inside a JSON pointer (RFC 6901).
-pub(super) fn escape(name: &str) -> String {
+#[must_use]
+pub fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }

@@ -1,13 +1,20 @@
 //! Decisions without I/O: what the store and the handlers ask, and what tests can ask without a database.
 
+pub mod access;
 pub mod chunk;
 pub mod curve;
+pub mod halving;
 pub mod journal;
 pub mod lease;
 pub mod metrics;
 pub mod pack;
 pub mod retention;
+pub mod plan;
 pub mod retry;
+pub mod revival;
+pub mod secret;
 pub mod standing;
+pub mod statistics;
 pub mod steering;
 pub mod summary;
+pub mod webhook;

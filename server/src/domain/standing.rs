@@ -12,7 +12,7 @@ const FAILED_HERE_ALONE: usize = 2;
 /// Different runs in a row that failed on a worker while others succeeded, from which on it is set aside.
 const FAILED_IN_ROW: usize = 3;
 /// Ends of attempts that are looked at.
-pub const LOOKED_AT: usize = 50;
+pub const LOOKED_AT: i64 = 50;
 /// How long a worker waits until it may prove itself; twice as long each further time.
 const FIRST_TRIAL: Duration = Duration::from_secs(600);
 const LONGEST_TRIAL: Duration = Duration::from_secs(4 * 3600);

@@ -7,9 +7,9 @@ use rust_embed::{EmbeddedFile, RustEmbed};
 
 use super::problem::ApiError;
 
-/// What pages may load: their own files only.
-pub const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
-     object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+/// What pages may load: their own scripts, styles and pictures; and what they may ask: their own coordinator.
+pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+     img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const INDEX: &str = "index.html";
 /// Files under this prefix carry a hash of their content in their name.

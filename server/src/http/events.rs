@@ -22,7 +22,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::extract::Id;
 use super::problem::ApiError;
+use crate::access::Access;
 use crate::app::AppState;
+use crate::domain::access::{Principal, Projects};
 use crate::error::{Error, chain};
 use crate::store::Store;
 use crate::store::events::Resume;
@@ -63,13 +65,15 @@ const MAX_CHANGED: u32 = 1000;
 )]
 pub async fn of_run(
     State(state): State<AppState>,
+    principal: Principal,
     Id(run): Id<RunId>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Message, Infallible>>>, ApiError> {
     // Before the first look, so that nothing in between is missed.
     let news = state.signals.subscribe();
     let current = state.store.run_summary(run).await?;
-    Ok(stream(state.stopping.0, move |sink| async move {
+    let guard = Guard::of(&state, &principal);
+    Ok(stream(guard, move |sink| async move {
         let seen = last_event_id(&headers).map(|id| id.parse().unwrap_or(-1));
         RunStream {
             store: state.store,
@@ -93,14 +97,17 @@ pub async fn of_run(
 )]
 pub async fn of_all(
     State(state): State<AppState>,
+    principal: Principal,
     headers: HeaderMap,
 ) -> Sse<impl Stream<Item = Result<Message, Infallible>>> {
     let news = state.signals.subscribe();
-    stream(state.stopping.0, move |sink| async move {
+    let guard = Guard::of(&state, &principal);
+    stream(guard, move |sink| async move {
         let since =
             last_event_id(&headers).map(|id| id.parse().ok().and_then(DateTime::from_timestamp_micros));
         AllStream {
             store: state.store,
+            visible: principal.projects.clone(),
             sink,
             news,
             sent: HashMap::new(),
@@ -108,6 +115,23 @@ pub async fn of_all(
         .follow(since)
         .await
     })
+}
+
+/// What ends a stream, whatever it tells.
+struct Guard {
+    stop: CancellationToken,
+    access: Access,
+    principal: Principal,
+}
+
+impl Guard {
+    fn of(state: &AppState, principal: &Principal) -> Self {
+        Self {
+            stop: state.stopping.0.clone(),
+            access: state.access.clone(),
+            principal: principal.clone(),
+        }
+    }
 }
 
 /// Why a stream ends.
@@ -132,9 +156,10 @@ fn last_event_id(headers: &HeaderMap) -> Option<&str> {
         .filter(|id| !id.is_empty())
 }
 
-/// Runs `follow` until it ends, the client goes or the coordinator stops, and hands its messages on.
+/// Runs `follow` until it ends, the client goes or may see it no more, or the coordinator stops, and hands its
+/// messages on.
 fn stream<F>(
-    stop: CancellationToken,
+    guard: Guard,
     follow: impl FnOnce(Sink) -> F,
 ) -> Sse<impl Stream<Item = Result<Message, Infallible>>>
 where
@@ -145,7 +170,8 @@ where
     let follow = follow(Sink(sender));
     tokio::spawn(async move {
         tokio::select! {
-            () = stop.cancelled() => {}
+            () = guard.stop.cancelled() => {}
+            () = guard.access.ended(&guard.principal) => {}
             () = gone.closed() => {}
             Err(ended) = follow => if let Ended::Store(error) = ended {
                 tracing::warn!(error = %chain(&error), "an event stream broke off");
@@ -256,6 +282,7 @@ impl RunStream {
 /// look goes back a little, and what was sent already is remembered.
 struct AllStream {
     store: Store,
+    visible: Projects,
     sink: Sink,
     news: Receiver<RunId>,
     /// Newest event that was sent of each run that changed of late.
@@ -280,7 +307,10 @@ impl AllStream {
                 self.sink.send(None, &Event::Reset(Reset {})).await?;
                 deleted = newest_deletion;
             }
-            let changed = self.store.changed_runs(newest - SLACK, MAX_CHANGED).await?;
+            let changed = self
+                .store
+                .changed_runs(&self.visible, newest - SLACK, MAX_CHANGED)
+                .await?;
             if changed.len() == MAX_CHANGED as usize {
                 self.sink.send(None, &Event::Reset(Reset {})).await?;
                 newest = self.begin().await?.max(newest);
@@ -299,7 +329,7 @@ impl AllStream {
 
     async fn begin(&mut self) -> Result<DateTime<Utc>, Ended> {
         let mut newest = DateTime::UNIX_EPOCH;
-        for run in self.store.current_runs(NEWEST).await? {
+        for run in self.store.current_runs(&self.visible, NEWEST).await? {
             newest = newest.max(run.updated_at);
             self.tell(run).await?;
         }

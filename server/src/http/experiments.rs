@@ -8,6 +8,7 @@ use motif_proto::run::ExperimentAccepted;
 
 use super::extract::Document;
 use super::problem::ApiError;
+use crate::domain::access::Actor;
 use crate::store::Store;
 use crate::submission::{self, Refusal};
 
@@ -15,7 +16,8 @@ use crate::submission::{self, Refusal};
 ///
 /// The body is a spec as JSON or, as `application/toml`, as TOML. What is left out comes from its preset and the
 /// defaults. Every mistake is named at once. A `base` is looked up at once too: the experiment starts from the
-/// checkpoint as it is now, whatever becomes of its run.
+/// checkpoint as it is now, whatever becomes of its run. Without a `project`, the experiment goes to the token's only
+/// one, or to `default`.
 #[utoipa::path(
     post, path = "/experiments", tag = "runs",
     request_body(content(
@@ -33,9 +35,10 @@ use crate::submission::{self, Refusal};
 )]
 pub async fn submit(
     State(store): State<Store>,
+    actor: Actor,
     Document(document): Document,
 ) -> Result<(StatusCode, Json<ExperimentAccepted>), ApiError> {
-    match submission::submit(&store, &document).await {
+    match submission::submit(&store, document, &actor).await {
         Ok(accepted) => Ok((StatusCode::CREATED, Json(accepted))),
         Err(Refusal::Invalid(problems)) => Err(ApiError::invalid_spec(problems)),
         Err(Refusal::Failed(error)) => Err(error.into()),

@@ -2,13 +2,16 @@
 
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::extract::{FromRef, FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use motif_proto::metrics::POSTCARD;
 use serde::de::DeserializeOwned;
 
 use super::problem::ApiError;
+use super::visible::Owned;
+use crate::domain::access::Principal;
+use crate::store::Store;
 
 /// A body that is JSON of this type.
 pub struct Json<T>(pub T);
@@ -25,8 +28,11 @@ pub struct Document(pub serde_json::Value);
 /// Query parameters; a list takes a repeated one.
 pub struct Query<T>(pub T);
 
-/// The id in the path.
+/// The id in the path, of something that the caller may see.
 pub struct Id<T>(pub T);
+
+/// The word in the path.
+pub struct Name(pub String);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
@@ -118,16 +124,39 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     }
 }
 
-impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Id<T> {
+impl<S: Send + Sync, T: Owned> FromRequestParts<S> for Id<T>
+where
+    Store: FromRef<S>,
+{
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let path: Result<Path<T>, PathRejection> = Path::from_request_parts(parts, state).await;
-        path.map(|Path(id)| Self(id)).map_err(|rejection| {
-            let detail = format!("The id in the path cannot be read: {}", rejection.body_text());
-            ApiError::new(StatusCode::BAD_REQUEST, "invalid_id", "Invalid id", detail)
-        })
+        let id: T = in_path(parts, state).await?;
+        let principal = Principal::from_request_parts(parts, state).await?;
+        if !id.is_visible(&Store::from_ref(state), &principal).await? {
+            return Err(id.unknown().into());
+        }
+        Ok(Self(id))
     }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        in_path(parts, state).await.map(Self)
+    }
+}
+
+async fn in_path<S: Send + Sync, T: DeserializeOwned + Send>(
+    parts: &mut Parts,
+    state: &S,
+) -> Result<T, ApiError> {
+    let path: Result<Path<T>, PathRejection> = Path::from_request_parts(parts, state).await;
+    path.map(|Path(id)| id).map_err(|rejection| {
+        let detail = format!("The id in the path cannot be read: {}", rejection.body_text());
+        ApiError::new(StatusCode::BAD_REQUEST, "invalid_id", "Invalid id", detail)
+    })
 }
 
 async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {

@@ -14,8 +14,10 @@ use utoipa::IntoParams;
 
 use super::extract::{Id, Query};
 use super::problem::ApiError;
+use crate::domain::access::Principal;
 use crate::domain::curve::{DEFAULT_POINTS, MAX_POINTS};
 use crate::domain::metrics::MAX_STEP;
+use crate::error::Error;
 use crate::store::Store;
 use crate::store::series::CurveQuery;
 
@@ -149,8 +151,14 @@ pub async fn curves(
 )]
 pub async fn curves_of_runs(
     State(store): State<Store>,
+    principal: Principal,
     Query(query): Query<MetricsOfRunsQuery>,
 ) -> Result<Json<MetricsOfRuns>, ApiError> {
     let (runs, query) = query.into_query()?;
+    if let Some(projects) = principal.projects.filter()
+        && let Some(run) = store.run_outside(&runs, projects).await?
+    {
+        return Err(Error::UnknownRun(run).into());
+    }
     Ok(Json(store.curves_of(&runs, &query).await?))
 }

@@ -12,6 +12,7 @@ use motif_proto::problem::{FieldProblem, PROBLEM_JSON, Problem};
 
 use crate::artifacts;
 use crate::error::{Error, chain};
+use crate::tokens;
 
 /// A refusal on its way out; [`render_problems`] writes it down.
 #[derive(Debug)]
@@ -172,6 +173,15 @@ impl ApiError {
     }
 }
 
+impl From<tokens::Refusal> for ApiError {
+    fn from(refusal: tokens::Refusal) -> Self {
+        match refusal {
+            tokens::Refusal::Invalid(problems) => Self::invalid_fields(problems),
+            tokens::Refusal::Failed(error) => error.into(),
+        }
+    }
+}
+
 /// A client's mistake is explained to the client, our own fault to the log.
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
@@ -185,6 +195,7 @@ impl ApiError {
             Error::Shared(error) => return Self::of(error),
             Error::Crowded => (StatusCode::SERVICE_UNAVAILABLE, "crowded", "Too many wait"),
             Error::UnknownRun(_) => (StatusCode::NOT_FOUND, "unknown_run", "No such run"),
+            Error::UnknownStudy(_) => (StatusCode::NOT_FOUND, "unknown_study", "No such study"),
             Error::UnknownAttempt(_) => (StatusCode::NOT_FOUND, "unknown_attempt", "No such attempt"),
             Error::UnknownCheckpoint(_) => {
                 (StatusCode::NOT_FOUND, "unknown_checkpoint", "No such checkpoint")
@@ -199,6 +210,9 @@ impl ApiError {
             Error::StaleLease { .. } => (StatusCode::CONFLICT, "stale_lease", "Lease lost"),
             Error::SequenceGap { .. } => (StatusCode::CONFLICT, "sequence_gap", "Metrics are missing"),
             Error::TooManyCurves { .. } => (StatusCode::BAD_REQUEST, "too_many_curves", "Too many curves"),
+            Error::TooManyRuns { .. } => (StatusCode::BAD_REQUEST, "too_many_runs", "Too many runs"),
+            Error::AmbiguousSeed { .. } => (StatusCode::BAD_REQUEST, "ambiguous_seed", "Seeds do not pair"),
+            Error::Blocked { .. } => (StatusCode::CONFLICT, "run_blocked", "The run cannot begin"),
             Error::NotAsItStands { state, .. } if state.is_final() => {
                 (StatusCode::CONFLICT, "run_ended", "The run has ended")
             }
@@ -215,6 +229,12 @@ impl ApiError {
                 "checksum_mismatch",
                 "Not the content announced",
             ),
+            Error::UnknownToken(_) => (StatusCode::NOT_FOUND, "unknown_token", "No such token"),
+            Error::TokenNameTaken(_) => (StatusCode::CONFLICT, "token_name_taken", "The name is taken"),
+            Error::UnknownProject(_) => (StatusCode::NOT_FOUND, "unknown_project", "No such project"),
+            Error::UnknownWebhook(_) => (StatusCode::NOT_FOUND, "unknown_webhook", "No such webhook"),
+            Error::TooManyWebhooks => (StatusCode::CONFLICT, "too_many_webhooks", "Too many webhooks"),
+            Error::ProjectExists(_) => (StatusCode::CONFLICT, "project_exists", "The project exists"),
             Error::UploadCut(_) => (StatusCode::BAD_REQUEST, "upload_cut", "Upload cut short"),
             Error::UnknownUpload(_) => (StatusCode::NOT_FOUND, "unknown_upload", "No such upload"),
             Error::TooManyUploads(_) => (StatusCode::CONFLICT, "too_many_uploads", "Too many uploads"),
@@ -249,7 +269,7 @@ impl ApiError {
                     _ => Self::unavailable("The artifact store does not answer; try again"),
                 };
             }
-            Error::Damaged(_) => {
+            Error::Damaged(_) | Error::NoRandomness(_) => {
                 tracing::error!(error = %chain(error), "a request failed");
                 return Self::internal();
             }

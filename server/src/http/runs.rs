@@ -5,7 +5,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use motif_proto::id::RunId;
+use motif_proto::id::{RunId, StudyId};
 use motif_proto::problem::Problem;
 use motif_proto::run::{DeleteRuns, MAX_DELETED, RunChange, RunDetail, RunList, RunState, RunSummary};
 use motif_proto::spec::ExperimentKind;
@@ -14,6 +14,7 @@ use utoipa::IntoParams;
 
 use super::extract::{Id, Json as JsonBody, Query};
 use super::problem::ApiError;
+use crate::domain::access::{Actor, Principal};
 use crate::domain::steering::Wish;
 use crate::store::Store;
 use crate::store::runs::RunFilter;
@@ -37,6 +38,8 @@ pub struct ListQuery {
     /// Only runs with this tag; may be repeated, and then all are needed.
     #[serde(default)]
     tag: Vec<String>,
+    /// Only runs of this study.
+    study: Option<StudyId>,
     /// At most so many runs, 50 where not given.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<u32>,
@@ -45,7 +48,7 @@ pub struct ListQuery {
 }
 
 impl ListQuery {
-    fn into_filter(self) -> Result<RunFilter, ApiError> {
+    fn into_filter(self, principal: &Principal) -> Result<RunFilter, ApiError> {
         let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
         if !(1..=MAX_LIMIT).contains(&limit) {
             return Err(ApiError::invalid_query(format!(
@@ -66,7 +69,9 @@ impl ListQuery {
             kinds: self.kind,
             text: self.q.filter(|text| !text.is_empty()),
             tags: self.tag,
+            study: self.study,
             before,
+            projects: principal.projects.clone(),
             limit,
         })
     }
@@ -82,9 +87,10 @@ impl ListQuery {
 )]
 pub async fn list(
     State(store): State<Store>,
+    principal: Principal,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<RunList>, ApiError> {
-    Ok(Json(store.list_runs(&query.into_filter()?).await?))
+    Ok(Json(store.list_runs(&query.into_filter(&principal)?).await?))
 }
 
 /// Everything about a run but its curves and checkpoints.
@@ -114,8 +120,12 @@ pub async fn show(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Json
         (status = CONFLICT, body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub async fn delete(State(store): State<Store>, Id(run): Id<RunId>) -> Result<StatusCode, ApiError> {
-    store.delete_runs(&[run]).await?;
+pub async fn delete(
+    State(store): State<Store>,
+    actor: Actor,
+    Id(run): Id<RunId>,
+) -> Result<StatusCode, ApiError> {
+    store.delete_runs(&[run], &actor).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
@@ -134,13 +144,14 @@ pub async fn delete(State(store): State<Store>, Id(run): Id<RunId>) -> Result<St
 )]
 pub async fn delete_many(
     State(store): State<Store>,
+    actor: Actor,
     JsonBody(request): JsonBody<DeleteRuns>,
 ) -> Result<StatusCode, ApiError> {
     if !(1..=MAX_DELETED).contains(&request.runs.len()) {
         let detail = format!("`runs` has 1 to {MAX_DELETED} ids, not {}", request.runs.len());
         return Err(ApiError::invalid_body(detail));
     }
-    store.delete_runs(&request.runs).await?;
+    store.delete_runs(&request.runs, &actor).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
@@ -186,8 +197,12 @@ pub async fn change(
         (status = CONFLICT, body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub async fn cancel(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Json<RunSummary>, ApiError> {
-    Ok(Json(store.steer_run(run, Wish::Cancel).await?))
+pub async fn cancel(
+    State(store): State<Store>,
+    actor: Actor,
+    Id(run): Id<RunId>,
+) -> Result<Json<RunSummary>, ApiError> {
+    Ok(Json(store.steer_run(run, Wish::Cancel, &actor).await?))
 }
 
 /// Hold a run back.
@@ -204,8 +219,12 @@ pub async fn cancel(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Js
         (status = CONFLICT, body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub async fn pause(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Json<RunSummary>, ApiError> {
-    Ok(Json(store.steer_run(run, Wish::Pause).await?))
+pub async fn pause(
+    State(store): State<Store>,
+    actor: Actor,
+    Id(run): Id<RunId>,
+) -> Result<Json<RunSummary>, ApiError> {
+    Ok(Json(store.steer_run(run, Wish::Pause, &actor).await?))
 }
 
 /// Let a paused run go on, exactly where it stood.
@@ -222,8 +241,12 @@ pub async fn pause(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Jso
         (status = CONFLICT, body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub async fn resume(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Json<RunSummary>, ApiError> {
-    Ok(Json(store.steer_run(run, Wish::Resume).await?))
+pub async fn resume(
+    State(store): State<Store>,
+    actor: Actor,
+    Id(run): Id<RunId>,
+) -> Result<Json<RunSummary>, ApiError> {
+    Ok(Json(store.steer_run(run, Wish::Resume, &actor).await?))
 }
 
 /// Let a run that failed, was cancelled or was skipped come back.
@@ -240,6 +263,10 @@ pub async fn resume(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Js
         (status = CONFLICT, body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub async fn retry(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Json<RunSummary>, ApiError> {
-    Ok(Json(store.steer_run(run, Wish::Retry).await?))
+pub async fn retry(
+    State(store): State<Store>,
+    actor: Actor,
+    Id(run): Id<RunId>,
+) -> Result<Json<RunSummary>, ApiError> {
+    Ok(Json(store.steer_run(run, Wish::Retry, &actor).await?))
 }

@@ -28,6 +28,7 @@ use super::uploads::Received;
 use crate::app::{AppState, Leases};
 use crate::artifacts::Artifacts;
 use crate::config::heartbeat_seconds;
+use crate::domain::access::Principal;
 use crate::store::Store;
 
 /// Most leases of one heartbeat.
@@ -43,7 +44,7 @@ const MAX_CANARY_ERROR: usize = 4000;
 /// Most labels of a worker.
 const MAX_LABELS: usize = 32;
 
-/// Register a worker under a new id.
+/// Register a worker under a new id. It gets runs of its token's projects.
 #[utoipa::path(
     post, path = "/worker/register", tag = "worker", request_body = RegisterWorker,
     responses(
@@ -54,10 +55,11 @@ const MAX_LABELS: usize = 32;
 pub async fn register(
     State(store): State<Store>,
     State(leases): State<Leases>,
+    principal: Principal,
     Json(worker): Json<RegisterWorker>,
 ) -> Result<Answer<WorkerRegistered>, ApiError> {
     check_registration(&worker)?;
-    let id = store.register_worker(&worker).await?;
+    let id = store.register_worker(&worker, &principal.projects).await?;
     Ok(Answer(WorkerRegistered {
         worker: id,
         heartbeat_seconds: heartbeat_seconds(leases.length),

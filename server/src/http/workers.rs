@@ -11,6 +11,7 @@ use motif_proto::worker::{SetWorkerAside, WorkerList};
 use super::extract::{Id, Json as JsonBody};
 use super::problem::ApiError;
 use crate::app::Leases;
+use crate::domain::access::Principal;
 use crate::store::Store;
 use crate::store::standing::By;
 
@@ -25,8 +26,11 @@ const MAX_REASON: usize = 500;
 pub async fn list(
     State(store): State<Store>,
     State(leases): State<Leases>,
+    principal: Principal,
 ) -> Result<Json<WorkerList>, ApiError> {
-    Ok(Json(store.list_workers(leases.length).await?))
+    Ok(Json(
+        store.list_workers(&principal.projects, leases.length).await?,
+    ))
 }
 
 /// Give a worker no runs until it is put back.
@@ -79,6 +83,6 @@ pub async fn put_back(State(store): State<Store>, Id(worker): Id<WorkerId>) -> R
     get, path = "/queue", tag = "workers", operation_id = "queue_counts",
     responses((status = OK, body = Queue)),
 )]
-pub async fn queue(State(store): State<Store>) -> Result<Json<Queue>, ApiError> {
-    Ok(Json(store.queue_counts().await?))
+pub async fn queue(State(store): State<Store>, principal: Principal) -> Result<Json<Queue>, ApiError> {
+    Ok(Json(store.queue_counts(&principal.projects).await?))
 }

@@ -9,7 +9,7 @@ use motif_proto::worker::{FinishAttempt, HeartbeatAnswer, HeldLease, LeaseVerdic
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
-use super::{Result, Store, signed, transitions, unsigned, word};
+use super::{Result, Store, dependants, signed, sweeps, transitions, unsigned, word};
 use crate::domain::lease::{Holding, Standing};
 use crate::error::{Error, chain};
 use crate::signals::Signal;
@@ -224,9 +224,14 @@ impl Store {
         let locked = lock_live(&mut tx, lease).await?;
         require_sequence(&locked, finish.metrics_sequence)?;
         let state = end(&mut tx, locked.run, finish.attempt, &finish.outcome).await?;
+        let others = dependants::follow(&mut tx, locked.run).await?;
         tx.commit().await?;
 
         self.tell(Signal::Run(locked.run));
+        self.tell_changed(&others);
+        if matches!(finish.outcome, Outcome::Reached { .. }) {
+            self.tell(Signal::Sweep);
+        }
         if state == RunState::Queued {
             self.tell(Signal::Queue);
         }
@@ -273,15 +278,18 @@ impl Store {
         .bind(attempt)
         .execute(&mut *tx)
         .await?;
+        let mut others = Vec::new();
         if lost.rows_affected() == 1 {
             let failure = Failure {
                 class: FailureClass::Lost,
                 message: "the worker fell silent, again and again, without a newer checkpoint".to_owned(),
             };
             transitions::give_back_or_fail(&mut tx, RunId(run), AttemptId(attempt), &failure).await?;
+            others = dependants::follow(&mut tx, RunId(run)).await?;
             tracing::warn!(run.id = %run, attempt.id = %attempt, "lease lost");
         }
         tx.commit().await?;
+        self.tell_changed(&others);
         Ok(Some(RunId(run)))
     }
 
@@ -334,7 +342,7 @@ const fn state_after(outcome: &Outcome) -> AttemptState {
     match outcome {
         Outcome::Succeeded => AttemptState::Succeeded,
         Outcome::Failed { .. } => AttemptState::Failed,
-        Outcome::Released => AttemptState::Released,
+        Outcome::Released | Outcome::Reached { .. } => AttemptState::Released,
     }
 }
 
@@ -355,7 +363,7 @@ async fn end(
                 .take(MAX_MESSAGE)
                 .collect(),
         }),
-        Outcome::Succeeded | Outcome::Released => None,
+        Outcome::Succeeded | Outcome::Released | Outcome::Reached { .. } => None,
     };
     sqlx::query(
         "update attempts set state = $2, finished_at = now(), failure_class = $3, failure_message = $4
@@ -369,7 +377,12 @@ async fn end(
     .await?;
     match (outcome, failure) {
         (_, Some(failure)) => transitions::give_back_or_fail(connection, run, attempt, &failure).await,
-        (Outcome::Released, None) => transitions::give_back(connection, run, Duration::ZERO).await,
+        (Outcome::Reached { batch }, None) if sweeps::rest(connection, run, *batch).await? => {
+            Ok(RunState::Paused)
+        }
+        (Outcome::Released | Outcome::Reached { .. }, None) => {
+            transitions::give_back(connection, run, Duration::ZERO).await
+        }
         (Outcome::Succeeded | Outcome::Failed { .. }, None) => {
             transitions::succeed(connection, run).await?;
             Ok(RunState::Succeeded)

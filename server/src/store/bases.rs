@@ -7,6 +7,7 @@ use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use super::{Result, Store, runs, unsigned, word};
+use crate::domain::access::Projects;
 
 /// A checkpoint and the spec of the run that made it.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,44 +71,59 @@ macro_rules! select_bases {
 }
 
 impl Store {
-    /// A checkpoint by its id, also one that is kept for an experiment alone.
+    /// A visible checkpoint by its id, also one that is kept for an experiment alone.
     ///
     /// # Errors
     /// Storage.
-    pub async fn base_by_checkpoint(&self, id: CheckpointId) -> Result<Option<FoundBase>> {
-        let row: Option<BaseRow> = sqlx::query_as(select_bases!("where c.id = $1"))
-            .bind(id.0)
-            .fetch_optional(&self.pool)
-            .await?;
-        row.map(FoundBase::try_from).transpose()
-    }
-
-    /// The checkpoint of a run that is kept for this.
-    ///
-    /// # Errors
-    /// Storage.
-    pub async fn base_by_run(&self, run: RunId, kind: CheckpointKind) -> Result<Option<FoundBase>> {
+    pub async fn base_by_checkpoint(
+        &self,
+        visible: &Projects,
+        id: CheckpointId,
+    ) -> Result<Option<FoundBase>> {
         let row: Option<BaseRow> = sqlx::query_as(select_bases!(
-            "where c.run_id = $1 and c.kind = $2 and c.superseded_at is null"
+            "where c.id = $1 and ($2::text[] is null or r.project = any($2))"
         ))
-        .bind(run.0)
-        .bind(kind.as_str())
+        .bind(id.0)
+        .bind(visible.filter())
         .fetch_optional(&self.pool)
         .await?;
         row.map(FoundBase::try_from).transpose()
     }
 
-    /// Whether there is such a run.
+    /// The checkpoint of a visible run that is kept for this.
     ///
     /// # Errors
     /// Storage.
-    pub async fn has_run(&self, run: RunId) -> Result<bool> {
-        Ok(
-            sqlx::query_scalar("select exists (select from runs where id = $1)")
-                .bind(run.0)
-                .fetch_one(&self.pool)
-                .await?,
+    pub async fn base_by_run(
+        &self,
+        visible: &Projects,
+        run: RunId,
+        kind: CheckpointKind,
+    ) -> Result<Option<FoundBase>> {
+        let row: Option<BaseRow> = sqlx::query_as(select_bases!(
+            "where c.run_id = $1 and c.kind = $2 and c.superseded_at is null
+               and ($3::text[] is null or r.project = any($3))"
+        ))
+        .bind(run.0)
+        .bind(kind.as_str())
+        .bind(visible.filter())
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(FoundBase::try_from).transpose()
+    }
+
+    /// Whether there is such a visible run.
+    ///
+    /// # Errors
+    /// Storage.
+    pub async fn has_run(&self, visible: &Projects, run: RunId) -> Result<bool> {
+        Ok(sqlx::query_scalar(
+            "select exists (select from runs where id = $1 and ($2::text[] is null or project = any($2)))",
         )
+        .bind(run.0)
+        .bind(visible.filter())
+        .fetch_one(&self.pool)
+        .await?)
     }
 }
 

@@ -84,6 +84,27 @@ pub(super) async fn record_change(connection: &mut PgConnection, run: RunId) -> 
     record(connection, run, &Stored::Changed {}).await
 }
 
+/// The same of many runs, whose rows are locked or new.
+pub(super) async fn record_changes(connection: &mut PgConnection, runs: &[RunId]) -> Result<()> {
+    if runs.is_empty() {
+        return Ok(());
+    }
+    let event = Stored::Changed {};
+    sqlx::query(
+        "with numbered as (
+             update runs set last_event = last_event + 1, updated_at = clock_timestamp()
+             where id = any($1) returning id, last_event
+         )
+         insert into events (run_id, id, kind, payload) select id, last_event, $2, $3 from numbered",
+    )
+    .bind(runs.iter().map(|run| run.0).collect::<Vec<_>>())
+    .bind(event.kind())
+    .bind(Json(event))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// What is stored of a change; for statements that number it like [`record`].
 pub(super) const fn of_change() -> Json<Stored> {
     Json(Stored::Changed {})

@@ -1,36 +1,49 @@
 //! All SQL. One file per table or aggregate; functions are named by intent and hold whole transactions.
 //!
 //! - [`experiments`], [`runs`]: what was asked for and how it stands
-//! - [`queue`]: the claim, by what runs need (`needs`); [`attempts`]: leases, heartbeats and ends; [`transitions`]: all other changes of a run's
-//!   state
-//! - [`journal`], [`settle`] and `rewind`: curves as they are written; [`series`]: as they are read
+//! - [`queue`]: the claim, by what runs need (`needs`); [`attempts`]: leases, heartbeats and ends; [`transitions`]: all
+//!   other changes of a run's state
+//! - [`journal`], [`settle`] and `rewind`: curves as they are written; [`series`]: as they are read;
+//!   [`statistics`]: the values of groups of runs
 //! - [`events`]: what streams tell
 //! - [`checkpoints`], [`artifacts`], [`blobs`] and [`uploads`]: what the artifact store holds; [`bases`]: what starts
 //!   from it
 //! - [`deletions`]: how runs go
+//! - [`studies`]: experiments that hang together, `dependants`: what follows for runs that wait, [`sweeps`]: the
+//!   rungs of successive halving, [`lineage`]: which bytes came from which run
 //! - [`workers`]: who works; [`standing`]: who is trusted with runs
+//! - [`tokens`], [`projects`]: who may do what; [`audit`]: who did what; [`webhooks`]: who is told
 //!
 //! Whoever changes a run locks its row first, then reads the attempt: so every change of a run has its place in
 //! one order, and a lease that was judged valid stays valid until the commit.
 
 pub mod artifacts;
 pub mod attempts;
+pub mod audit;
 pub mod bases;
 pub mod blobs;
 pub mod checkpoints;
 pub mod deletions;
+mod dependants;
 pub mod events;
 pub mod experiments;
 pub mod journal;
+pub mod lineage;
 mod needs;
+pub mod projects;
 pub mod queue;
 mod rewind;
 pub mod runs;
 pub mod series;
 pub mod settle;
 pub mod standing;
+pub mod statistics;
+pub mod studies;
+pub mod sweeps;
+pub mod tokens;
 pub mod transitions;
 pub mod uploads;
+pub mod webhooks;
 pub mod workers;
 
 use serde::Deserialize;
@@ -72,6 +85,11 @@ impl Store {
     fn tell(&self, signal: Signal) {
         self.signals.send(signal);
     }
+}
+
+/// Whether a statement failed because it would break the constraint or unique index of this name.
+fn is_violation(error: &sqlx::Error, constraint: &str) -> bool {
+    matches!(error, sqlx::Error::Database(error) if error.constraint() == Some(constraint))
 }
 
 /// Reads a word of a closed set, as constraints of the tables allow no other.

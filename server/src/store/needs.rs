@@ -11,37 +11,51 @@ use sqlx::types::Json;
 
 use super::{Result, runs, signed};
 use crate::domain::retry::Room;
+use crate::error::Error;
 
 /// Bytes in a megabyte, as specs count memory.
 const MEGABYTE: u64 = 1_000_000;
 
 /// The lane of runs that need this, made where there is none.
 pub(super) async fn lane(connection: &mut PgConnection, project: &str, needs: &Needs<'_>) -> Result<i64> {
-    let id: i64 = sqlx::query_scalar(
-        "with found as (
-             select id from lanes
-             where project = $1 and device_need = $2 and slots = $3 and memory_bytes is not distinct from $4
-               and labels = $5
-         ), made as (
-             insert into lanes (project, device_need, slots, memory_bytes, labels)
-             select $1, $2, $3, $4, $5 where not exists (select from found)
-             on conflict on constraint lanes_once do update set slots = excluded.slots
-             returning id
-         )
-         select id from found union all select id from made limit 1",
+    if let Some(lane) = find_lane(&mut *connection, project, needs).await? {
+        return Ok(lane);
+    }
+    // Waits for another submission that is just making it, and then leaves it to that one.
+    sqlx::query(
+        "insert into lanes (project, device_need, slots, memory_bytes, labels) values ($1, $2, $3, $4, $5)
+         on conflict on constraint lanes_once do nothing",
     )
     .bind(project)
     .bind(needs.device)
     .bind(needs.slots)
     .bind(needs.memory_bytes)
     .bind(Json(needs.labels))
-    .fetch_one(connection)
+    .execute(&mut *connection)
+    .await?;
+    find_lane(connection, project, needs)
+        .await?
+        .ok_or_else(|| Error::Damaged("a lane is not there that was just made".to_owned()))
+}
+
+async fn find_lane(connection: &mut PgConnection, project: &str, needs: &Needs<'_>) -> Result<Option<i64>> {
+    let id = sqlx::query_scalar(
+        "select id from lanes
+         where project = $1 and device_need = $2 and slots = $3 and memory_bytes is not distinct from $4
+           and labels_md5 = md5($5::jsonb::text)",
+    )
+    .bind(project)
+    .bind(needs.device)
+    .bind(needs.slots)
+    .bind(needs.memory_bytes)
+    .bind(Json(needs.labels))
+    .fetch_optional(connection)
     .await?;
     Ok(id)
 }
 
 /// What a run needs, as the columns hold it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Needs<'a> {
     pub(super) device: &'a str,
     pub(super) slots: i32,

@@ -61,6 +61,7 @@ const CLAIM: &str = concat!(
               and device_need in ('any', $5)
               and (memory_bytes is null or memory_bytes <= $6)
               and labels <@ $7
+              and ($10::text[] is null or project = any($10))
             limit 1
         ) l
         cross join lateral (
@@ -96,7 +97,7 @@ const CLAIM: &str = concat!(
         set state = 'running', fencing_token = fencing_token + 1, attempts = attempts + 1,
             started_at = coalesce(started_at, now()), last_event = last_event + 1, updated_at = clock_timestamp()
         where id = any (array(select id from paired))
-        returning id, experiment_id, fencing_token, attempts, first_batch, slots, last_event
+        returning id, experiment_id, fencing_token, attempts, first_batch, stop_at, slots, last_event
     ), given as (
         select c.*, p.attempt, p.worker, e.spec, e.base_checkpoint_id is not null as has_base,
                k.checkpoint, k.next_batch, k.sha256, k.size_bytes
@@ -118,7 +119,7 @@ const CLAIM: &str = concat!(
     ), told as (
         insert into events (run_id, id, kind, payload) select id, last_event, 'changed', $9 from given
     )
-    select attempt, id as run, experiment_id, fencing_token, attempts, first_batch, slots, spec, has_base,
+    select attempt, id as run, experiment_id, fencing_token, attempts, first_batch, stop_at, slots, spec, has_base,
            checkpoint, next_batch, sha256, size_bytes
     from given"
 );
@@ -135,6 +136,7 @@ const SERVEABLE: &str = concat!(
            and l.device_need in ('any', w.device)
            and (l.memory_bytes is null or l.memory_bytes <= w.memory_bytes)
            and l.labels <@ w.labels
+           and (w.projects is null or l.project = any(w.projects))
      )"
 );
 
@@ -149,6 +151,8 @@ pub struct Offer {
     pub memory_bytes: Option<i64>,
     /// Words that runs can ask for.
     pub labels: BTreeMap<String, String>,
+    /// The projects whose runs they get; none where all are.
+    pub projects: Option<Vec<String>>,
 }
 
 /// A worker that waits for a run, and the attempt that it would make.
@@ -168,6 +172,7 @@ struct ClaimedRow {
     fencing_token: i64,
     attempts: i32,
     first_batch: i64,
+    stop_at: Option<i64>,
     slots: i32,
     spec: String,
     has_base: bool,
@@ -221,6 +226,7 @@ impl Store {
                     .saturating_add(SPARE_HEADS),
             )
             .bind(events::of_change())
+            .bind(&offer.projects)
             .fetch_all(&self.pool)
             .await?;
         let mut claimed = Vec::with_capacity(rows.len());
@@ -261,6 +267,7 @@ impl Store {
                 spec: runs::read_spec(&row.spec)?,
                 base,
                 resume,
+                stop_before: row.stop_at.map(unsigned),
                 slots: row.slots.unsigned_abs(),
                 lease_seconds,
             },

@@ -1,16 +1,18 @@
 //! Runs as clients see them.
 
 use chrono::{DateTime, Utc};
-use motif_proto::id::{AttemptId, ExperimentId, RunId, WorkerId};
+use motif_proto::id::{AttemptId, ExperimentId, RunId, StudyId, WorkerId};
 use motif_proto::metrics::{Measured, StepValue};
 use motif_proto::run::{
     Attempt, Failure, Progress, Queue, RunChange, RunDetail, RunList, RunState, RunSummary,
 };
 use motif_proto::spec::{ExperimentKind, ExperimentSpec};
+use motif_proto::study::StudyPlace;
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use super::{Result, Store, bases, events, series, unsigned, word};
+use crate::domain::access::Projects;
 use crate::error::Error;
 use crate::signals::Signal;
 
@@ -22,9 +24,11 @@ macro_rules! select_summaries {
                 r.batches_total, r.batches_done, r.batches_per_second, r.last_loss_step, r.last_loss,
                 r.last_validation_step, r.last_validation, r.best_validation_step, r.best_validation,
                 r.created_at, r.started_at, r.finished_at, r.updated_at, r.last_event,
-                r.project, r.pause_asked_at is not null as pausing, r.not_before, e.name, e.kind, e.preset, e.seed, e.tags, w.name as worker
+                r.project, r.pause_asked_at is not null as pausing, r.not_before, r.reason, e.name, e.kind, e.preset,
+                e.seed, e.tags, w.name as worker, e.study_id, s.name as study_name, e.study_key, e.study_point
              from runs r
              join experiments e on e.id = r.experiment_id
+             left join studies s on s.id = e.study_id
              left join attempts a on a.run_id = r.id and a.state = 'running'
              left join workers w on w.id = a.worker_id ",
             $end
@@ -64,6 +68,29 @@ struct SummaryRow {
     seed: i64,
     tags: Vec<String>,
     worker: Option<String>,
+    reason: Option<String>,
+    #[sqlx(flatten)]
+    place: PlaceRow,
+}
+
+/// Where an experiment stands in a study, if it does.
+#[derive(FromRow)]
+pub(super) struct PlaceRow {
+    study_id: Option<Uuid>,
+    study_name: Option<String>,
+    study_key: Option<String>,
+    study_point: Option<i32>,
+}
+
+impl PlaceRow {
+    pub(super) fn into_place(self) -> Option<StudyPlace> {
+        Some(StudyPlace {
+            id: StudyId(self.study_id?),
+            name: self.study_name?,
+            key: self.study_key?,
+            point: self.study_point.map(i32::unsigned_abs),
+        })
+    }
 }
 
 impl SummaryRow {
@@ -92,6 +119,8 @@ impl SummaryRow {
             attempts: self.attempts.unsigned_abs(),
             worker: self.worker,
             failure: failure(self.failure_class.as_deref(), self.failure_message)?,
+            reason: self.reason,
+            study: self.place.into_place(),
             created_at: self.created_at,
             started_at: self.started_at,
             finished_at: self.finished_at,
@@ -128,8 +157,12 @@ pub struct RunFilter {
     pub text: Option<String>,
     /// Only those with all of these tags.
     pub tags: Vec<String>,
+    /// Only those of this study.
+    pub study: Option<StudyId>,
     /// Only those made before this one.
     pub before: Option<RunId>,
+    /// Only those of these projects.
+    pub projects: Projects,
     /// At most so many.
     pub limit: u32,
 }
@@ -255,6 +288,8 @@ impl Store {
                and e.tags @> $3
                and ($4::uuid is null or r.id < $4)
                and (cardinality($6::text[]) = 0 or e.kind = any($6))
+               and ($7::text[] is null or r.project = any($7))
+               and ($8::uuid is null or e.study_id = $8)
              order by r.id desc limit $5"
         ))
         .bind(states)
@@ -263,6 +298,8 @@ impl Store {
         .bind(filter.before.map(|run| run.0))
         .bind(i64::from(filter.limit) + 1)
         .bind(kinds)
+        .bind(filter.projects.filter())
+        .bind(filter.study.map(|study| study.0))
         .fetch_all(&self.pool)
         .await?;
         let more = rows.len() > limit;
@@ -275,44 +312,57 @@ impl Store {
         Ok(RunList { runs, next_cursor })
     }
 
-    /// Runs for a stream that begins: those that run and the newest of all, oldest change first.
+    /// Visible runs for a stream that begins: those that run and the newest of all, oldest change first.
     ///
     /// # Errors
     /// Storage.
-    pub async fn current_runs(&self, newest: u32) -> Result<Vec<Versioned>> {
+    pub async fn current_runs(&self, visible: &Projects, newest: u32) -> Result<Vec<Versioned>> {
         let rows: Vec<SummaryRow> = sqlx::query_as(select_summaries!(
-            "where r.state = 'running' or r.id in (select id from runs order by id desc limit $1)
+            "where ($2::text[] is null or r.project = any($2))
+               and (r.state = 'running' or r.id in (
+                   select id from runs where $2::text[] is null or project = any($2) order by id desc limit $1))
              order by r.updated_at"
         ))
         .bind(i64::from(newest))
+        .bind(visible.filter())
         .fetch_all(&self.pool)
         .await?;
         rows.into_iter().map(Versioned::try_from).collect()
     }
 
-    /// Runs that changed at `since` or later, oldest change first, at most `limit`.
+    /// Visible runs that changed at `since` or later, oldest change first, at most `limit`.
     ///
     /// # Errors
     /// Storage.
-    pub async fn changed_runs(&self, since: DateTime<Utc>, limit: u32) -> Result<Vec<Versioned>> {
+    pub async fn changed_runs(
+        &self,
+        visible: &Projects,
+        since: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<Versioned>> {
         let rows: Vec<SummaryRow> = sqlx::query_as(select_summaries!(
-            "where r.updated_at >= $1 order by r.updated_at limit $2"
+            "where r.updated_at >= $1 and ($3::text[] is null or r.project = any($3))
+             order by r.updated_at limit $2"
         ))
         .bind(since)
         .bind(i64::from(limit))
+        .bind(visible.filter())
         .fetch_all(&self.pool)
         .await?;
         rows.into_iter().map(Versioned::try_from).collect()
     }
 
-    /// How many runs are in each state.
+    /// How many visible runs are in each state.
     ///
     /// # Errors
     /// Storage.
-    pub async fn queue_counts(&self) -> Result<Queue> {
-        let rows: Vec<(String, i64)> = sqlx::query_as("select state, count(*) from runs group by state")
-            .fetch_all(&self.pool)
-            .await?;
+    pub async fn queue_counts(&self, visible: &Projects) -> Result<Queue> {
+        let rows: Vec<(String, i64)> = sqlx::query_as(
+            "select state, count(*) from runs where $1::text[] is null or project = any($1) group by state",
+        )
+        .bind(visible.filter())
+        .fetch_all(&self.pool)
+        .await?;
         let mut queue = Queue::default();
         for (state, count) in rows {
             *match word(&state)? {

@@ -45,7 +45,7 @@ impl Store {
     pub async fn judge_worker(&self, worker: WorkerId) -> Result<Option<String>> {
         let rows: Vec<EndedRow> = sqlx::query_as(ENDED)
             .bind(worker.0)
-            .bind(LOOKED_AT as i64)
+            .bind(LOOKED_AT)
             .fetch_all(&self.pool)
             .await?;
         let ended: Vec<Ended> = rows

@@ -11,7 +11,10 @@ use motif_proto::run::{Failure, FailureClass, RunState, RunSummary};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
+use super::audit::{self, Entry};
+use super::dependants::{self, Admission};
 use super::{Result, Store, events, needs, runs, unsigned, word};
+use crate::domain::access::Actor;
 use crate::domain::retry::{self, AVOIDS_FOR, History, Next, Place, Room};
 use crate::domain::steering::{self, Step, Wish};
 use crate::error::Error;
@@ -23,7 +26,7 @@ impl Store {
     /// # Errors
     /// [`Error::UnknownRun`], [`Error::NotAsItStands`], storage.
     #[tracing::instrument(name = "steer", skip_all, fields(run.id = %run, wish = wish.as_str()))]
-    pub async fn steer_run(&self, run: RunId, wish: Wish) -> Result<RunSummary> {
+    pub async fn steer_run(&self, run: RunId, wish: Wish, actor: &Actor) -> Result<RunSummary> {
         let mut tx = self.pool.begin().await?;
         let state = lock(&mut tx, run).await?;
         let step = steering::step(wish, state).map_err(|refused| Error::NotAsItStands {
@@ -40,10 +43,23 @@ impl Store {
             Step::Enter | Step::EndWait => enter(&mut tx, run).await.map(|()| None)?,
             Step::EnterAnew => enter_anew(&mut tx, run).await.map(|()| None)?,
         };
+        let others = match step {
+            Step::End => dependants::follow(&mut tx, run).await?,
+            Step::EnterAnew => dependants::revive_dependants(&mut tx, run).await?,
+            Step::Nothing
+            | Step::Hold
+            | Step::AskForHold
+            | Step::WithdrawHold
+            | Step::Enter
+            | Step::EndWait => Vec::new(),
+        };
         let summary = runs::summary(&mut tx, run).await?;
+        let deed = format!("run.{}", wish.as_str());
+        audit::record(&mut tx, actor, Entry::of_run(&deed, &summary)).await?;
         tx.commit().await?;
 
         self.tell(Signal::Run(run));
+        self.tell_changed(&others);
         if let Some(attempt) = holder {
             self.tell(Signal::Asked(attempt));
         }
@@ -64,14 +80,25 @@ async fn lock(connection: &mut PgConnection, run: RunId) -> Result<RunState> {
     word(&state.ok_or(Error::UnknownRun(run))?)
 }
 
-/// Puts a run that nobody works on where it belongs: into the queue, to be claimed at once.
+/// Puts a run that nobody works on where it belongs: into the queue, to be claimed at once, or to wait for the runs
+/// before it.
+///
+/// # Errors
+/// [`Error::Blocked`] by a run that ended badly.
 pub(super) async fn enter(connection: &mut PgConnection, run: RunId) -> Result<()> {
+    let state = match dependants::admit(connection, run).await? {
+        Admission::Queued => RunState::Queued,
+        Admission::Waiting => RunState::Waiting,
+        Admission::Blocked(parent) => return Err(Error::Blocked { run, parent }),
+    };
     sqlx::query(
-        "update runs set state = 'queued', not_before = null, finished_at = null, failure_class = null,
-             failure_message = null
+        "update runs set state = $2, not_before = null, finished_at = null, failure_class = null,
+             failure_message = null, reason = null, stopped_by_sweep = false,
+             stop_at = case when stopped_by_sweep then null else stop_at end
          where id = $1",
     )
     .bind(run.0)
+    .bind(state.as_str())
     .execute(&mut *connection)
     .await?;
     events::record_change(connection, run).await

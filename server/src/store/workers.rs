@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::queue::Offer;
 use super::{Result, Store, signed, word};
+use crate::domain::access::Projects;
 use crate::domain::standing;
 
 #[derive(FromRow)]
@@ -43,6 +44,7 @@ pub struct Capacity {
     memory_bytes: Option<i64>,
     labels: Json<BTreeMap<String, String>>,
     canary_due: bool,
+    projects: Option<Vec<String>>,
 }
 
 impl Capacity {
@@ -60,6 +62,7 @@ impl Capacity {
             free_slots: i32::try_from(free_slots).unwrap_or(i32::MAX).min(self.slots),
             memory_bytes: self.memory_bytes,
             labels: self.labels.0.clone(),
+            projects: self.projects.clone(),
         }
     }
 }
@@ -69,20 +72,21 @@ impl Capacity {
 const NOTED_EVERY: Duration = Duration::from_secs(2);
 
 impl Store {
-    /// Adds a worker under a new id; one whose canary gave something wrong gets no runs.
+    /// Adds a worker under a new id, which works for these projects; one whose canary gave something wrong gets no
+    /// runs.
     ///
     /// # Errors
     /// Storage.
     #[tracing::instrument(name = "register", skip_all, fields(worker.name = %worker.name))]
-    pub async fn register_worker(&self, worker: &RegisterWorker) -> Result<WorkerId> {
+    pub async fn register_worker(&self, worker: &RegisterWorker, projects: &Projects) -> Result<WorkerId> {
         let id = WorkerId::new();
         let wrong = worker.canary.as_ref().and_then(|report| report.check().err());
         sqlx::query(
             "insert into workers (id, name, version, device, device_name, slots, memory_bytes, labels, canary,
-                                  set_aside_at, set_aside_reason, times_set_aside, trial_at)
+                                  set_aside_at, set_aside_reason, times_set_aside, trial_at, projects)
              values ($1, $2, $3, $4, $5, $6, $7, $8, $9, case when $10::text is not null then now() end, $10,
                      case when $10::text is not null then 1 else 0 end,
-                     case when $10::text is not null then now() + make_interval(secs => $11) end)",
+                     case when $10::text is not null then now() + make_interval(secs => $11) end, $12)",
         )
         .bind(id.0)
         .bind(&worker.name)
@@ -95,6 +99,7 @@ impl Store {
         .bind(worker.canary.as_ref().map(Json))
         .bind(&wrong)
         .bind(standing::until_trial(1).as_secs_f64())
+        .bind(projects.filter())
         .execute(&self.pool)
         .await?;
         match wrong {
@@ -117,7 +122,8 @@ impl Store {
                               where id = any ($1) and last_seen_at < now() - make_interval(secs => $2)
                               order by id for update skip locked)
              )
-             select id, device, slots, memory_bytes, labels, coalesce(trial_at <= now(), false) as canary_due
+             select id, device, slots, memory_bytes, labels, coalesce(trial_at <= now(), false) as canary_due,
+                    projects
              from workers where id = any ($1)",
         )
         .bind(ids)
@@ -127,23 +133,26 @@ impl Store {
         Ok(rows.into_iter().map(|row| (WorkerId(row.id), row)).collect())
     }
 
-    /// The workers that were heard of within a day or hold a run: those alive first, then by name.
+    /// The workers that were heard of within a day or hold a run: those alive first, then by name. Of their runs
+    /// only the visible ones are named.
     ///
     /// # Errors
     /// Storage.
-    pub async fn list_workers(&self, lease: Duration) -> Result<WorkerList> {
+    pub async fn list_workers(&self, visible: &Projects, lease: Duration) -> Result<WorkerList> {
         let rows: Vec<WorkerRow> = sqlx::query_as(
             "select w.id, w.name, w.version, w.device, w.device_name, w.slots, w.labels, w.registered_at,
                     w.last_seen_at, w.last_seen_at > now() - make_interval(secs => $1) as alive,
                     w.set_aside_at, w.set_aside_reason, w.trial_at, w.canary,
-                    array(select a.run_id from attempts a
-                          where a.worker_id = w.id and a.state = 'running' order by a.run_id) as runs
+                    array(select a.run_id from attempts a join runs r on r.id = a.run_id
+                          where a.worker_id = w.id and a.state = 'running'
+                            and ($2::text[] is null or r.project = any($2)) order by a.run_id) as runs
              from workers w
              where w.last_seen_at > now() - interval '1 day'
                 or exists (select from attempts a where a.worker_id = w.id and a.state = 'running')
              order by alive desc, w.name, w.id",
         )
         .bind(lease.as_secs_f64())
+        .bind(visible.filter())
         .fetch_all(&self.pool)
         .await?;
         let workers = rows.into_iter().map(|row| {

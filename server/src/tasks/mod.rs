@@ -5,4 +5,6 @@ pub mod lost_leases;
 pub mod retention;
 pub mod settling;
 pub mod standing;
+pub mod sweeps;
 pub mod waits;
+pub mod webhooks;

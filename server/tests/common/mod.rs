@@ -8,6 +8,7 @@
 )]
 
 pub mod stores;
+pub mod study;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -28,9 +29,11 @@ use motif_proto::worker::{
 };
 use motif_server::app::AppState;
 use motif_server::artifacts::Artifacts;
+use motif_server::domain::webhook::Private;
 use motif_server::postgres::Postgres;
 use motif_server::router::{Reach, router};
 use motif_server::store::events::Range;
+use motif_server::webhooks::Webhooks;
 use motif_server::{MIGRATOR, serve};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -105,21 +108,38 @@ impl App {
         Self::on(fresh_database().await, lease).await
     }
 
+    /// A coordinator that asks everybody for a token.
+    pub async fn guarded() -> Self {
+        Self::reached(fresh_database().await, Duration::from_secs(60), Reach::Network).await
+    }
+
     /// A coordinator on a database that may hold something already.
     pub async fn on(pool: PgPool, lease: Duration) -> Self {
+        Self::reached(pool, lease, Reach::ThisMachine).await
+    }
+
+    async fn reached(pool: PgPool, lease: Duration, reach: Reach) -> Self {
         let artifacts = tempfile::tempdir().unwrap();
         let store = Artifacts::open(artifacts.path().to_str().unwrap()).unwrap();
-        let mut app = Self::over(pool, store, lease).await;
+        let mut app = Self::assembled(pool, store, lease, reach).await;
         app._artifacts = Some(artifacts);
         app
     }
 
     /// A coordinator over an artifact store that may hold something already.
     pub async fn over(pool: PgPool, store: Artifacts, lease: Duration) -> Self {
+        Self::assembled(pool, store, lease, Reach::ThisMachine).await
+    }
+
+    async fn assembled(pool: PgPool, store: Artifacts, lease: Duration, reach: Reach) -> Self {
         MIGRATOR.run(&pool).await.unwrap();
-        let state = serve::state(pool.clone(), store, lease);
+        let state = AppState {
+            // Receivers in tests are on this machine.
+            webhooks: Webhooks::new(Private::Allowed),
+            ..serve::state(pool.clone(), store, lease)
+        };
         let tasks = serve::start_tasks(&state, &pool);
-        let router = router(state.clone(), Reach::ThisMachine);
+        let router = router(state.clone(), reach);
         Self {
             router,
             state,

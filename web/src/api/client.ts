@@ -7,6 +7,7 @@ import type {
   CheckpointList,
   ExperimentAccepted,
   FieldProblem,
+  Me,
   PresetList,
   Problem,
   Queue,
@@ -86,7 +87,23 @@ export const api = {
   resume: (id: string) => write<RunSummary>(`/runs/${encodeURIComponent(id)}/resume`),
   retry: (id: string) => write<RunSummary>(`/runs/${encodeURIComponent(id)}/retry`),
   submit: (spec: unknown) => write<ExperimentAccepted>("/experiments", spec),
+  me: (signal?: AbortSignal) => read<Me>("/me", signal),
+  /** Signs this browser in: the coordinator sets a cookie that no script can read. */
+  signIn: (token: string) => write<Me>("/session", { token }),
+  signOut: () => send<null>("/session", { method: "DELETE", headers: OWN_PAGE }),
 };
+
+/** What no page of another origin can send along; the coordinator asks for it with every write. */
+const OWN_PAGE = { "x-motif-request": "dashboard" };
+
+type Listener = () => void;
+const signedOut = new Set<Listener>();
+
+/** Calls back whenever the coordinator asks who we are. Returns what ends that. */
+export function onSignedOut(listener: Listener): () => void {
+  signedOut.add(listener);
+  return () => signedOut.delete(listener);
+}
 
 /** Where a checkpoint's bytes are. */
 export function checkpointUrl(id: string): string {
@@ -131,8 +148,12 @@ function write<T>(path: string, body?: unknown): Promise<T> {
   return send<T>(
     path,
     body === undefined
-      ? { method: "POST" }
-      : { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) },
+      ? { method: "POST", headers: OWN_PAGE }
+      : {
+          method: "POST",
+          headers: { "content-type": "application/json", ...OWN_PAGE },
+          body: JSON.stringify(body),
+        },
   );
 }
 
@@ -151,7 +172,9 @@ async function send<T>(path: string, init: RequestInit, outer?: AbortSignal): Pr
   try {
     const response = await fetch(PREFIX + path, { ...init, signal: controller.signal });
     const text = await response.text();
+    if (response.status === 401) for (const tell of signedOut) tell();
     if (!response.ok) throw problemOf(response, text);
+    if (response.status === 204) return null as T;
     try {
       return JSON.parse(text) as T;
     } catch {

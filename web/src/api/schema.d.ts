@@ -24,6 +24,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Who did what, the newest first.
+         * @description A token that is limited to projects sees what belongs to them.
+         */
+        get: operations["list_audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/checkpoints/{id}/content": {
         parameters: {
             query?: never;
@@ -78,9 +98,27 @@ export interface paths {
          * Submit an experiment.
          * @description The body is a spec as JSON or, as `application/toml`, as TOML. What is left out comes from its preset and the
          *     defaults. Every mistake is named at once. A `base` is looked up at once too: the experiment starts from the
-         *     checkpoint as it is now, whatever becomes of its run.
+         *     checkpoint as it is now, whatever becomes of its run. Without a `project`, the experiment goes to the token's only
+         *     one, or to `default`.
          */
         post: operations["submit"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who you are, and what you may do. */
+        get: operations["me"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -124,6 +162,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/projects": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the projects that your token opens. */
+        get: operations["list_projects"];
+        put?: never;
+        /** Make a project. */
+        post: operations["create_project"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /** Give a project another share of the workers. */
+        patch: operations["change_project"];
+        trace?: never;
+    };
     "/api/v1/queue": {
         parameters: {
             query?: never;
@@ -158,26 +231,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/runs/delete": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Delete runs that have ended, all or none.
-         * @description As one by one, but runs that start from each other may go together.
-         */
-        post: operations["delete_runs"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/v1/runs/{id}": {
         parameters: {
             query?: never;
@@ -189,13 +242,7 @@ export interface paths {
         get: operations["show_run"];
         put?: never;
         post?: never;
-        /**
-         * Delete a run that has ended.
-         * @description It is gone from every list when the answer comes; its points, files and logs go in the background. A run that has
-         *     not ended is cancelled first (409, `run_not_ended`); one from which others start stays for as long as they do
-         *     (409, `run_in_use`, naming some of them). Safe to repeat.
-         */
-        delete: operations["delete_run"];
+        delete?: never;
         options?: never;
         head?: never;
         /**
@@ -281,6 +328,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{id}/lineage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a run came from and what came from it, with the checkpoints in between. */
+        get: operations["run_lineage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{id}/metrics": {
         parameters: {
             query?: never;
@@ -358,6 +422,249 @@ export interface paths {
          *     longer. Safe to repeat. A run that succeeded (409, `run_ended`) or is paused (409, `run_not_ended`) is refused.
          */
         post: operations["retry_run"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sign a browser in with a token.
+         * @description The answer sets a cookie that scripts cannot read and that no other site's page can use. The session ends after
+         *     a week, with its token, or when it is deleted.
+         */
+        post: operations["sign_in"];
+        /**
+         * Sign this browser out.
+         * @description Safe to repeat; without a session there is nothing to do.
+         */
+        delete: operations["sign_out"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/statistics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Mean, spread and confidence interval of a series over a group of runs. */
+        get: operations["statistics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/statistics/difference": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How two groups differ, paired by their seeds, with confidence intervals. */
+        get: operations["statistics_difference"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/studies": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List studies, newest first. */
+        get: operations["list_studies"];
+        put?: never;
+        /**
+         * Submit a study: experiments that hang together, as one.
+         * @description The body is JSON or, as `application/toml`, TOML: a `name`, and `experiments`, each an `id` and the fields of a
+         *     spec. `base = "ID"` starts from the network of another of them, `after = ["ID"]` only waits for it; `seeds` makes
+         *     a run for each seed, `sweep` for each point of a search. It is accepted whole, or refused whole with every
+         *     mistake of every experiment.
+         */
+        post: operations["submit_study"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/studies/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A study with its experiments and their runs. */
+        get: operations["show_study"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/studies/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel every run of a study that has not ended.
+         * @description Safe to repeat. Runs that ended stay as they are.
+         */
+        post: operations["cancel_study"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the tokens, the newest first.
+         * @description Those that open other projects than your own token are left out.
+         */
+        get: operations["list_tokens"];
+        put?: never;
+        /**
+         * Make a token.
+         * @description Its secret is in the answer and is never shown again. Nobody grants more scopes or projects than they have.
+         */
+        post: operations["create_token"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tokens/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Revoke a token, and end the sessions that began with it.
+         * @description Safe to repeat. It stays in the list.
+         */
+        delete: operations["revoke_token"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the webhooks, the newest first. */
+        get: operations["list_webhooks"];
+        put?: never;
+        /**
+         * Add a webhook.
+         * @description Its secret is in the answer and is never shown again. Deliveries are signed as Standard Webhooks has it: headers
+         *     `webhook-id`, `webhook-timestamp` and `webhook-signature`, which is `v1,` and the base64 of the HMAC-SHA256 of
+         *     `{id}.{timestamp}.{body}` under the key in the secret. A delivery that is not answered with success within ten
+         *     seconds is repeated nine times within a day. Redirects are not followed.
+         */
+        post: operations["create_webhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Remove a webhook; what it was still to be told is not told. */
+        delete: operations["delete_webhook"];
+        options?: never;
+        head?: never;
+        /** Change a webhook. */
+        patch: operations["change_webhook"];
+        trace?: never;
+    };
+    "/api/v1/webhooks/{id}/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The newest hundred deliveries of a webhook, with the receiver's last answers. They are kept for a week. */
+        get: operations["list_deliveries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{id}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Try a webhook: a delivery that says nothing but that.
+         * @description It is sent like any other; its fate is in the list of deliveries.
+         */
+        post: operations["test_webhook"];
         delete?: never;
         options?: never;
         head?: never;
@@ -516,54 +823,12 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Register a worker under a new id. */
+        /** Register a worker under a new id. It gets runs of its token's projects. */
         post: operations["register"];
         delete?: never;
         options?: never;
         head?: never;
         patch?: never;
-        trace?: never;
-    };
-    "/api/v1/worker/uploads": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Begin an upload in parts, or learn how far it is.
-         * @description Safe to repeat: the same content of the same attempt is the same upload, and the answer says where it goes on.
-         *     Parts are kept for a day after the last one came.
-         */
-        post: operations["begin_upload"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/worker/uploads/{id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        /**
-         * Send the next part of an upload.
-         * @description The answer to a part that does not begin where the last one ended is 409, `offset_mismatch`: begin again, and it
-         *     says where to go on.
-         */
-        patch: operations["upload_part"];
         trace?: never;
     };
     "/api/v1/workers": {
@@ -647,10 +912,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Whether the coordinator can work, component by component: database, migrations, artifacts.
-         * @description 503 names in `errors` what cannot; it changes by itself when that is mended.
-         */
+        /** Whether the database answers; the schema is up to date since the start. */
         get: operations["ready"];
         put?: never;
         post?: never;
@@ -669,6 +931,11 @@ export interface components {
          * @enum {string}
          */
         Activation: "softplus" | "relu" | "tanh" | "sigmoid" | "linear";
+        /**
+         * @description How a request was let in.
+         * @enum {string}
+         */
+        ActorKind: "local" | "token" | "session" | "console";
         /** @description A file that a run made; its bytes are at `GET /artifacts/{id}/content`. */
         Artifact: {
             /** @description The attempt that made it. */
@@ -744,6 +1011,42 @@ export interface components {
          * @enum {string}
          */
         AttemptState: "running" | "succeeded" | "failed" | "lost" | "released" | "cancelled";
+        /** @description One line of the record of who did what. */
+        AuditEntry: {
+            /** @description What they did, such as `run.cancel`. */
+            action: string;
+            /** @description How whoever did it was let in. */
+            actor: components["schemas"]["ActorKind"];
+            /**
+             * Format: date-time
+             * @description When.
+             */
+            at: string;
+            /** @description What else there is to know. */
+            details?: unknown;
+            /**
+             * Format: int64
+             * @description Its number; later entries have greater ones.
+             */
+            id: number;
+            /** @description Name of their token; `local` and `console` without one. */
+            name: string;
+            /** @description The project it belongs to, where it belongs to one. */
+            project?: string | null;
+            /** @description Names the request in the coordinator's log. */
+            request_id?: string | null;
+            session?: components["schemas"]["SessionId"] | null;
+            /** @description What they did it to: an id or a name. */
+            subject: string;
+            token?: components["schemas"]["TokenId"] | null;
+        };
+        /** @description A page of the record, the newest first. */
+        AuditList: {
+            /** @description The entries. */
+            entries: components["schemas"]["AuditEntry"][];
+            /** @description Where the next page begins; absent on the last. */
+            next_cursor?: string | null;
+        };
         /**
          * @description The checkpoint that an experiment starts from, as it was when the experiment was submitted. It is kept for
          *     as long as the experiment is known.
@@ -770,20 +1073,6 @@ export interface components {
              */
             size_bytes: number;
         };
-        /** @description Body of `POST /worker/uploads`. Safe to repeat: the same content is the same upload. */
-        BeginUpload: {
-            /** @description The attempt that sends it. */
-            attempt: components["schemas"]["AttemptId"];
-            /** @description SHA-256 of the whole content, 64 hex digits. */
-            sha256: string;
-            /**
-             * Format: int64
-             * @description Length of the whole content.
-             */
-            size_bytes: number;
-            /** @description Its fencing token. */
-            token: components["schemas"]["FencingToken"];
-        };
         /** @description What a canary gave. */
         CanaryReport: {
             /** @description Why it did not come to its end. */
@@ -802,6 +1091,23 @@ export interface components {
              * @description Which canary it was.
              */
             version: number;
+        };
+        /** @description What is to change in a project. */
+        ChangeProject: {
+            /**
+             * Format: double
+             * @description Its new share of the workers against the others' weights.
+             */
+            weight: number;
+        };
+        /** @description What is to change in a webhook; what is left out stays. */
+        ChangeWebhook: {
+            /** @description Whether anything is told; `false` gives up what was still to be told. */
+            active?: boolean | null;
+            /** @description What is told from now on. */
+            events?: components["schemas"]["WebhookEvent"][] | null;
+            /** @description Where deliveries go from now on. */
+            url?: string | null;
         };
         /** @description A stored state of a network; its bytes are at `GET /checkpoints/{id}/content`, as safetensors. */
         Checkpoint: {
@@ -845,7 +1151,7 @@ export interface components {
          * @description What a checkpoint is kept for.
          * @enum {string}
          */
-        CheckpointKind: "best" | "last" | "kept";
+        CheckpointKind: "best" | "last";
         /** @description Answer of `GET /runs/{id}/checkpoints`: newest first. */
         CheckpointList: {
             /** @description The checkpoints. */
@@ -871,6 +1177,12 @@ export interface components {
             slots?: number;
             /** @description What to do, every field filled in. */
             spec: components["schemas"]["ExperimentSpec"];
+            /**
+             * Format: int64
+             * @description The batch before which to stop, if that comes before the end: what is due at the newest batch is still done,
+             *     then the state is left as the checkpoint `last` and the attempt ends with [`Outcome::Reached`].
+             */
+            stop_before?: number | null;
             /** @description To be sent with every later call. */
             token: components["schemas"]["FencingToken"];
         };
@@ -896,20 +1208,6 @@ export interface components {
             /** @description The two motifs of a composable pair get directions of their own, so that the path jumps in the middle. */
             independent_composable_directions?: boolean;
         };
-        /** @description One thing that a coordinator needs. */
-        Component: {
-            /** @description What is wrong with it. */
-            detail?: string | null;
-            /** @description Which. */
-            name: string;
-            /** @description How it is. */
-            state: components["schemas"]["ComponentState"];
-        };
-        /**
-         * @description How a component is.
-         * @enum {string}
-         */
-        ComponentState: "good" | "full" | "away" | "unknown";
         /** @description A block of weights from one region to another. */
         Connection: {
             /** @description The recurrent region that it goes to. */
@@ -958,11 +1256,61 @@ export interface components {
         };
         /** @description One of the three delays of training, drawn, or that many steps. */
         Delay: "random" | (25 | 50 | 75);
-        /** @description Body of `POST /runs/delete`. */
-        DeleteRuns: {
-            /** @description The runs, at most [`MAX_DELETED`]. */
-            runs: components["schemas"]["RunId"][];
+        /** @description Something that a webhook is told. */
+        Delivery: {
+            /**
+             * Format: int32
+             * @description How often it was sent.
+             */
+            attempts: number;
+            /**
+             * Format: date-time
+             * @description When it happened.
+             */
+            created_at: string;
+            /** @description What happened. */
+            event: components["schemas"]["WebhookEvent"];
+            /**
+             * Format: date-time
+             * @description When it was delivered or given up.
+             */
+            finished_at?: string | null;
+            /** @description The `webhook-id` that it is sent with, every time. */
+            id: components["schemas"]["DeliveryId"];
+            /** @description The beginning of the last answer. */
+            last_answer?: string | null;
+            /** @description Why there was no answer. */
+            last_error?: string | null;
+            /**
+             * Format: int32
+             * @description The status of the last answer.
+             */
+            last_status?: number | null;
+            /**
+             * Format: date-time
+             * @description When it is sent next.
+             */
+            next_attempt_at?: string | null;
+            /** @description The body. */
+            payload: unknown;
+            /** @description How it stands. */
+            state: components["schemas"]["DeliveryState"];
         };
+        /**
+         * Format: uuid
+         * @description Something that a webhook is told.
+         */
+        DeliveryId: string;
+        /** @description A page of deliveries, the newest first. */
+        DeliveryList: {
+            /** @description The deliveries. */
+            deliveries: components["schemas"]["Delivery"][];
+        };
+        /**
+         * @description How a delivery stands.
+         * @enum {string}
+         */
+        DeliveryState: "pending" | "delivered" | "given_up";
         /**
          * @description What a worker computes on.
          * @enum {string}
@@ -973,6 +1321,72 @@ export interface components {
          * @enum {string}
          */
         DeviceNeed: "any" | "cpu" | "cuda";
+        /** @description Answer of `GET /statistics/difference`: the first group less the second, seed by seed. */
+        Difference: {
+            /** @description The first group. */
+            a: string;
+            /** @description The second group. */
+            b: string;
+            /**
+             * Format: double
+             * @description How sure the intervals are, such as 0.95.
+             */
+            confidence: number;
+            /** @description The pairs, in the order of the seeds; for a step only. */
+            pairs: components["schemas"]["Pair"][];
+            /** @description The series. */
+            series: string;
+            /** @description The differences' mean and spread: one entry for a step, one for each bucket of a range. */
+            spreads: components["schemas"]["Spread"][];
+            /** @description Seeds that only one of the groups has, or has values of. */
+            unpaired: number[];
+        };
+        /** @description Where the values of a parameter come from. */
+        Distribution: {
+            /** @enum {string} */
+            distribution: "choice";
+            /** @description The values. */
+            values: unknown[];
+        } | {
+            /** @enum {string} */
+            distribution: "linear";
+            /**
+             * Format: double
+             * @description Greatest.
+             */
+            max: number;
+            /**
+             * Format: double
+             * @description Least.
+             */
+            min: number;
+        } | {
+            /** @enum {string} */
+            distribution: "log";
+            /**
+             * Format: double
+             * @description Greatest.
+             */
+            max: number;
+            /**
+             * Format: double
+             * @description Least.
+             */
+            min: number;
+        } | {
+            /** @enum {string} */
+            distribution: "int";
+            /**
+             * Format: int64
+             * @description Greatest.
+             */
+            max: number;
+            /**
+             * Format: int64
+             * @description Least.
+             */
+            min: number;
+        };
         /** @description Under which conditions a network is measured: every task at every speed, in all directions at once. */
         EvaluationSpec: {
             /** @description The delay before the movement. */
@@ -1017,7 +1431,7 @@ export interface components {
             /** @enum {string} */
             event: "artifact";
         } | {
-            /** @description Too much happened since `Last-Event-ID`, or runs were deleted: fetch everything anew. */
+            /** @description Too much happened since `Last-Event-ID`: fetch everything anew. */
             data: components["schemas"]["Reset"];
             /** @enum {string} */
             event: "reset";
@@ -1139,6 +1553,11 @@ export interface components {
          * @enum {string}
          */
         FrozenPart: "recurrent" | "input" | "output" | "base_firing";
+        /**
+         * @description Whether the metric is to be small or large.
+         * @enum {string}
+         */
+        Goal: "min" | "max";
         /** @description A network of gated recurrent units: one layer, no noise. */
         GruSpec: {
             /** @description What is sensed of the arm; what is missing acts as 0. */
@@ -1148,6 +1567,23 @@ export interface components {
              * @description Hidden units, 1 to 4096.
              */
             hidden: number;
+        };
+        /** @description What only successive halving has. */
+        Halving: {
+            /**
+             * Format: int64
+             * @description The batch of the first rung; every next one is `reduction` times as late.
+             */
+            first_rung: number;
+            /** @description Whether it is to be small or large. */
+            goal: components["schemas"]["Goal"];
+            /** @description The series that is compared: its newest value before the rung. */
+            metric: string;
+            /**
+             * Format: int32
+             * @description One of so many points goes on from each rung.
+             */
+            reduction: number;
         };
         /** @description Body of `POST /worker/heartbeat`: keeps the leases of all attempts that the worker holds. */
         Heartbeat: {
@@ -1195,6 +1631,56 @@ export interface components {
             /** @description What to do. */
             verdict: components["schemas"]["Verdict"];
         };
+        /** @description Answer of `GET /runs/{id}/lineage`: what a run came from and what came from it, through all generations. */
+        Lineage: {
+            /** @description Which checkpoint went from which to which. */
+            edges: components["schemas"]["LineageEdge"][];
+            /** @description The run that was asked for. */
+            run: components["schemas"]["RunId"];
+            /** @description It and its relatives, oldest first. */
+            runs: components["schemas"]["LineageRun"][];
+            /** @description Whether there are more relatives than one answer can have. */
+            truncated: boolean;
+        };
+        /** @description The bytes that went from one run to another. */
+        LineageCheckpoint: {
+            /** @description The checkpoint; its bytes are at `GET /checkpoints/{id}/content`. */
+            id: components["schemas"]["CheckpointId"];
+            /**
+             * Format: int64
+             * @description The batch that follows: everything before it has been applied.
+             */
+            next_batch: number;
+            /** @description SHA-256 of its content, in hex. */
+            sha256: string;
+        };
+        /** @description A checkpoint of one run from which another starts. */
+        LineageEdge: {
+            checkpoint?: components["schemas"]["LineageCheckpoint"] | null;
+            /** @description The run that made it. */
+            from: components["schemas"]["RunId"];
+            /** @description What it was kept for. */
+            kind: components["schemas"]["CheckpointKind"];
+            /** @description The run that starts from it. */
+            to: components["schemas"]["RunId"];
+        };
+        /** @description A run of a lineage. */
+        LineageRun: {
+            /** @description What it does. */
+            kind: components["schemas"]["ExperimentKind"];
+            /** @description Its name. */
+            name: string;
+            /** @description The run. */
+            run: components["schemas"]["RunId"];
+            /**
+             * Format: int64
+             * @description Its seed.
+             */
+            seed: number;
+            /** @description Where it stands. */
+            state: components["schemas"]["RunState"];
+            study?: components["schemas"]["StudyPlace"] | null;
+        };
         /** @description Weights of the loss terms beside that of the objective, whose weight is 1. */
         LossWeights: {
             /**
@@ -1218,8 +1704,30 @@ export interface components {
              */
             weight: number;
         };
+        /** @description Who asks, and what they may do. */
+        Me: {
+            /**
+             * Format: date-time
+             * @description When the session or the token ends, where it does.
+             */
+            expires_at?: string | null;
+            /** @description How the request was let in. */
+            kind: components["schemas"]["ActorKind"];
+            /** @description Name of the token; `local` without one. */
+            name: string;
+            /** @description The projects that are visible; absent where all are. */
+            projects?: string[] | null;
+            /** @description What is allowed. */
+            scopes: components["schemas"]["Scope"][];
+            token?: components["schemas"]["TokenId"] | null;
+        };
         /** @description A measured value. JSON has no NaN and no infinities, so these travel as strings. */
         Measured: number | ("NaN" | "Infinity" | "-Infinity");
+        /**
+         * @description How the points of a sweep are chosen.
+         * @enum {string}
+         */
+        Method: "grid" | "random" | "asha";
         /** @description Answer to [`MetricsBatch`]: everything before `next_sequence` is durable. */
         MetricsAccepted: {
             /**
@@ -1267,6 +1775,39 @@ export interface components {
             /** @enum {string} */
             kind: "gru";
         });
+        /** @description What a new project is to be. */
+        NewProject: {
+            /** @description 1 to 64 letters, digits, dots, underscores and hyphens. */
+            name: string;
+            /**
+             * Format: double
+             * @description Its share of the workers against the others' weights; 1 where not given.
+             */
+            weight?: number | null;
+        };
+        /** @description What a new token is to be. */
+        NewToken: {
+            /**
+             * Format: date-time
+             * @description When it ends; never where not given.
+             */
+            expires_at?: string | null;
+            /** @description What it is for; people tell tokens apart by it. */
+            name: string;
+            /** @description The projects it is limited to; all where not given. */
+            projects?: string[] | null;
+            /** @description What it allows; one scope at least. */
+            scopes: components["schemas"]["Scope"][];
+        };
+        /** @description What a new webhook is to be. */
+        NewWebhook: {
+            /** @description What is told; one event at least. */
+            events: components["schemas"]["WebhookEvent"][];
+            /** @description Only what happens in this project; in all of your token's where not given. */
+            project?: string | null;
+            /** @description Where deliveries go: `https://…` or `http://…`. */
+            url: string;
+        };
         /**
          * @description What a network learns.
          * @enum {string}
@@ -1284,6 +1825,35 @@ export interface components {
         } | {
             /** @enum {string} */
             result: "released";
+        } | {
+            /**
+             * Format: int64
+             * @description That batch.
+             */
+            batch: number;
+            /** @enum {string} */
+            result: "reached";
+        };
+        /** @description Two runs with the same seed. */
+        Pair: {
+            /** @description Of the first group. */
+            a: components["schemas"]["RunValue"];
+            /** @description Of the second group. */
+            b: components["schemas"]["RunValue"];
+            /** @description The first value less the second. */
+            difference: components["schemas"]["Measured"];
+            /**
+             * Format: int64
+             * @description The seed of both.
+             */
+            seed: number;
+        };
+        /** @description A field of the spec and its values. */
+        Parameter: {
+            /** @description The field, such as `training.learning_rate`. */
+            field: string;
+            /** @description Its values. */
+            values: components["schemas"]["Distribution"];
         };
         /**
          * @description What presets are listed together.
@@ -1347,6 +1917,26 @@ export interface components {
              */
             batches_total: number;
         };
+        /** @description A project: experiments belong to one, workers are shared fairly between them, tokens can be limited to some. */
+        ProjectInfo: {
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            created_at: string;
+            /** @description Its name. */
+            name: string;
+            /**
+             * Format: double
+             * @description Its share of the workers against the others' weights.
+             */
+            weight: number;
+        };
+        /** @description Projects, by name. */
+        ProjectList: {
+            /** @description The projects. */
+            projects: components["schemas"]["ProjectInfo"][];
+        };
         /** @description Answer of `GET /queue`: how many runs are in each state. */
         Queue: {
             /**
@@ -1389,11 +1979,6 @@ export interface components {
              * @description Wait for other runs.
              */
             waiting: number;
-        };
-        /** @description Answer of `GET /readyz` with status 200. */
-        Readiness: {
-            /** @description What a coordinator needs: `database`, `migrations`, `artifacts`. */
-            components: components["schemas"]["Component"][];
         };
         /** @description A region of recurrent units. */
         RecurrentRegion: {
@@ -1659,6 +2244,8 @@ export interface components {
             progress: components["schemas"]["Progress"];
             /** @description The project that it belongs to. */
             project: string;
+            /** @description Why it was skipped, or cancelled by a sweep. */
+            reason?: string | null;
             /**
              * Format: int64
              * @description Seed of all randomness.
@@ -1671,11 +2258,51 @@ export interface components {
             started_at?: string | null;
             /** @description Where it stands. */
             state: components["schemas"]["RunState"];
+            study?: components["schemas"]["StudyPlace"] | null;
             /** @description The experiment's tags. */
             tags: string[];
             /** @description Name of the worker that holds it. */
             worker?: string | null;
         };
+        /** @description What one run contributes. */
+        RunValue: {
+            /** @description Its name. */
+            name: string;
+            /** @description The run. */
+            run: components["schemas"]["RunId"];
+            /**
+             * Format: int64
+             * @description Its seed.
+             */
+            seed: number;
+            /** @description Where it stands: the value of one that has not ended may not be its last. */
+            state: components["schemas"]["RunState"];
+            /**
+             * Format: int64
+             * @description The step of the value.
+             */
+            step: number;
+            /** @description The value. */
+            value: components["schemas"]["Measured"];
+        };
+        /** @description A rung that a run has reached. */
+        RungReached: {
+            /**
+             * Format: int64
+             * @description The batch.
+             */
+            batch: number;
+            /**
+             * Format: double
+             * @description The newest value of the metric there; absent where there was none that is a number.
+             */
+            value?: number | null;
+        };
+        /**
+         * @description What a token lets its holder do.
+         * @enum {string}
+         */
+        Scope: "admin" | "submit" | "read" | "worker";
         /** @description Points of one series, in columns: `steps[i]` belongs to `values[i]`. Steps rise strictly. */
         SeriesPoints: {
             /** @description Name of the series, such as `loss/total`. */
@@ -1685,6 +2312,11 @@ export interface components {
             /** @description One value per step. */
             values: components["schemas"]["Measured"][];
         };
+        /**
+         * Format: uuid
+         * @description A browser that signed in with a token.
+         */
+        SessionId: string;
         /** @description That a worker gets no runs for now. */
         SetAside: {
             /** @description Why. */
@@ -1710,6 +2342,85 @@ export interface components {
          * @enum {string}
          */
         Sign: "pos" | "neg";
+        /** @description A token's secret, to sign in a browser with. */
+        SignIn: {
+            /** @description The secret. */
+            token: string;
+        };
+        /** @description What many values come to. Values that are not finite are counted and left out of everything else. */
+        Spread: {
+            /**
+             * Format: int64
+             * @description First step that it stands for; absent where every run's newest value counts, wherever that is.
+             */
+            from?: number | null;
+            /**
+             * Format: double
+             * @description Upper end of it.
+             */
+            high?: number | null;
+            /**
+             * Format: double
+             * @description Lower end of the mean's confidence interval by Student's t distribution; absent for fewer than two values.
+             */
+            low?: number | null;
+            /**
+             * Format: double
+             * @description Greatest value.
+             */
+            max?: number | null;
+            /**
+             * Format: double
+             * @description Mean.
+             */
+            mean?: number | null;
+            /**
+             * Format: double
+             * @description Least value.
+             */
+            min?: number | null;
+            /**
+             * Format: int64
+             * @description How many values there are.
+             */
+            n: number;
+            /**
+             * Format: int64
+             * @description How many more are not finite.
+             */
+            not_finite: number;
+            /**
+             * Format: double
+             * @description Standard deviation of the sample, with n − 1; absent for fewer than two values.
+             */
+            sd?: number | null;
+            /**
+             * Format: int64
+             * @description Last step that it stands for.
+             */
+            to?: number | null;
+        };
+        /** @description Answer of `GET /statistics`. */
+        Statistics: {
+            /**
+             * Format: double
+             * @description How sure the intervals are, such as 0.95.
+             */
+            confidence: number;
+            /** @description The group. */
+            group: string;
+            /**
+             * Format: int64
+             * @description How many runs the group has, with values or without.
+             */
+            runs: number;
+            /** @description The series. */
+            series: string;
+            /** @description One entry for a step, one for each bucket of a range. */
+            spreads: components["schemas"]["Spread"][];
+            /** @description What each run contributes, in the order of the seeds; for a step only. */
+            values: components["schemas"]["RunValue"][];
+        };
         /** @description A value and the step at which it was measured. */
         StepValue: {
             /**
@@ -1720,11 +2431,199 @@ export interface components {
             /** @description The value. */
             value: components["schemas"]["Measured"];
         };
+        /** @description How many runs of a study, or of one of its experiments, are in each state. */
+        StudyCounts: components["schemas"]["Queue"] & {
+            /**
+             * Format: int64
+             * @description How many of the cancelled ones a sweep ended early.
+             */
+            stopped: number;
+        };
+        /** @description A study with its experiments and their runs: answer of `POST /studies` and `GET /studies/{id}`. */
+        StudyDetail: components["schemas"]["StudySummary"] & {
+            /** @description What was submitted, as JSON: submitting it again makes the same runs. */
+            document: Record<string, never>;
+            /** @description Its experiments, in the order of the document. */
+            experiments: components["schemas"]["StudyExperiment"][];
+            /** @description What it is for. */
+            notes?: string | null;
+        };
+        /** @description An experiment of a study: one run for each seed and each point of its sweep. */
+        StudyExperiment: {
+            /** @description The experiments of the study that it comes after. */
+            after: string[];
+            /** @description What it starts from: an experiment of the study, or a run or checkpoint outside of it. */
+            base?: string | null;
+            /** @description Its runs by their states. */
+            counts: components["schemas"]["StudyCounts"];
+            /** @description Its id within the study. */
+            key: string;
+            /** @description What is done. */
+            kind: components["schemas"]["ExperimentKind"];
+            /** @description The batches at which a sweep by successive halving compares. */
+            rungs?: number[];
+            /** @description Its runs, by point and then in the order of the seeds. */
+            runs: components["schemas"]["StudyRun"][];
+            sweep?: components["schemas"]["SweepSpec"] | null;
+        };
+        /**
+         * Format: uuid
+         * @description Experiments that were submitted together.
+         */
+        StudyId: string;
+        /** @description Answer of `GET /studies`. */
+        StudyList: {
+            /** @description Give it as `cursor` to get what follows; absent at the end. */
+            next_cursor?: string | null;
+            /** @description Newest first. */
+            studies: components["schemas"]["StudySummary"][];
+        };
+        /** @description A run's place in its study. */
+        StudyPlace: {
+            /** @description The study. */
+            id: components["schemas"]["StudyId"];
+            /** @description The id of the experiment within it. */
+            key: string;
+            /** @description Its name. */
+            name: string;
+            /**
+             * Format: int32
+             * @description Which point of the experiment's sweep.
+             */
+            point?: number | null;
+        };
+        /** @description A run within its study. */
+        StudyRun: {
+            /**
+             * Format: int64
+             * @description Batches whose metrics are stored.
+             */
+            batches_done: number;
+            /**
+             * Format: int64
+             * @description Batches that its spec asks for.
+             */
+            batches_total: number;
+            best_validation?: components["schemas"]["StepValue"] | null;
+            /** @description Its name. */
+            name: string;
+            /** @description The fields that the sweep set at that point. */
+            parameters?: Record<string, never>;
+            /**
+             * Format: int32
+             * @description Which point of the sweep it is, from 0.
+             */
+            point?: number | null;
+            /** @description Why it was skipped, or ended early. */
+            reason?: string | null;
+            /** @description The run; `GET /runs/{id}` has everything about it. */
+            run: components["schemas"]["RunId"];
+            /** @description What a sweep by successive halving measured of it, rung by rung. */
+            rungs?: components["schemas"]["RungReached"][];
+            /**
+             * Format: int64
+             * @description Its seed.
+             */
+            seed: number;
+            /** @description Where it stands. */
+            state: components["schemas"]["RunState"];
+        };
+        /**
+         * @description Where a study stands, as its runs tell.
+         * @enum {string}
+         */
+        StudyState: "active" | "succeeded" | "failed" | "cancelled";
+        /** @description A study as lists show it. */
+        StudySummary: {
+            /** @description Its runs by their states. */
+            counts: components["schemas"]["StudyCounts"];
+            /**
+             * Format: date-time
+             * @description When it was submitted.
+             */
+            created_at: string;
+            /** @description The study. */
+            id: components["schemas"]["StudyId"];
+            /** @description Its name. */
+            name: string;
+            /** @description The project that it belongs to. */
+            project: string;
+            /** @description Where it stands. */
+            state: components["schemas"]["StudyState"];
+            /** @description Words to find it by. */
+            tags: string[];
+        };
+        /** @description A sweep with every field filled in. */
+        SweepSpec: {
+            halving?: components["schemas"]["Halving"] | null;
+            /** @description How its points are chosen. */
+            method: components["schemas"]["Method"];
+            /** @description What is varied, in the order of the fields' names. */
+            parameters: components["schemas"]["Parameter"][];
+            /**
+             * Format: int64
+             * @description How many points it has.
+             */
+            points: number;
+            /**
+             * Format: int64
+             * @description Seed of the draws; not that of the trainings.
+             */
+            seed: number;
+        };
         /**
          * @description The ten delayed movements, then the twenty pairs of a forward and a backward motif.
          * @enum {string}
          */
         TaskName: "DlyHalfReach" | "DlyHalfCircleClk" | "DlyHalfCircleCClk" | "DlySinusoid" | "DlySinusoidInv" | "DlyFullReach" | "DlyFullCircleClk" | "DlyFullCircleCClk" | "DlyFigure8" | "DlyFigure8Inv" | "forward_halfreach+backward_fullcircleclk" | "forward_halfreach+backward_fullcirclecclk" | "forward_halfreach+backward_figure8" | "forward_halfreach+backward_figure8inv" | "forward_halfcircleclk+backward_fullreach" | "forward_halfcircleclk+backward_fullcirclecclk" | "forward_halfcircleclk+backward_figure8" | "forward_halfcircleclk+backward_figure8inv" | "forward_halfcirclecclk+backward_fullreach" | "forward_halfcirclecclk+backward_fullcircleclk" | "forward_halfcirclecclk+backward_figure8" | "forward_halfcirclecclk+backward_figure8inv" | "forward_sinusoid+backward_fullreach" | "forward_sinusoid+backward_fullcircleclk" | "forward_sinusoid+backward_fullcirclecclk" | "forward_sinusoid+backward_figure8inv" | "forward_sinusoidinv+backward_fullreach" | "forward_sinusoidinv+backward_fullcircleclk" | "forward_sinusoidinv+backward_fullcirclecclk" | "forward_sinusoidinv+backward_figure8";
+        /** @description A new token with its secret, which is never shown again. */
+        TokenCreated: components["schemas"]["TokenInfo"] & {
+            /** @description What its holder shows: `Authorization: Bearer SECRET`. Only its hash is kept here. */
+            secret: string;
+        };
+        /**
+         * Format: uuid
+         * @description A token, not its secret.
+         */
+        TokenId: string;
+        /** @description A token, without its secret. */
+        TokenInfo: {
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            created_at: string;
+            /** @description Who made it. */
+            created_by: string;
+            /**
+             * Format: date-time
+             * @description When it ends, where it does.
+             */
+            expires_at?: string | null;
+            /** @description Its id, which is no secret. */
+            id: components["schemas"]["TokenId"];
+            /**
+             * Format: date-time
+             * @description When it was used last, to a minute.
+             */
+            last_used_at?: string | null;
+            /** @description What it is for. */
+            name: string;
+            /** @description The projects it is limited to; absent where it is not. */
+            projects?: string[] | null;
+            /**
+             * Format: date-time
+             * @description When it was revoked, where it was.
+             */
+            revoked_at?: string | null;
+            /** @description What it allows. */
+            scopes: components["schemas"]["Scope"][];
+        };
+        /** @description Tokens, the newest first. */
+        TokenList: {
+            /** @description The tokens. */
+            tokens: components["schemas"]["TokenInfo"][];
+        };
         /** @description How a network is trained. */
         TrainingSpec: {
             /**
@@ -1744,11 +2643,6 @@ export interface components {
             clip: number;
             /** @description Parts of the network that stay as they are. */
             frozen?: components["schemas"]["FrozenPart"][];
-            /**
-             * Format: int64
-             * @description Keep the first checkpoint at or after each multiple of so many batches, beside the best and the last.
-             */
-            keep_every?: number | null;
             /**
              * Format: double
              * @description Step size of Adam.
@@ -1771,29 +2665,51 @@ export interface components {
          * @enum {string}
          */
         TrialMode: "test" | "train";
-        /** @description How far an upload is: the answer to its beginning and to each part. */
-        UploadProgress: {
-            /**
-             * Format: int64
-             * @description How many bytes are there: the next part begins with this byte.
-             */
-            offset: number;
-            /**
-             * Format: int64
-             * @description Most bytes of a part.
-             */
-            part_bytes: number;
-            /**
-             * Format: uuid
-             * @description The upload.
-             */
-            upload: string;
-        };
         /**
          * @description What a worker does with an attempt after a heartbeat.
          * @enum {string}
          */
         Verdict: "continue" | "pause" | "cancelled" | "lost";
+        /** @description A new webhook with its secret, which is never shown again. */
+        WebhookCreated: components["schemas"]["WebhookInfo"] & {
+            /** @description What deliveries are signed with: `whsec_` and the key as base64. */
+            secret: string;
+        };
+        /**
+         * @description What can be told.
+         * @enum {string}
+         */
+        WebhookEvent: "run.succeeded" | "run.failed" | "run.cancelled" | "run.skipped" | "test";
+        /**
+         * Format: uuid
+         * @description Somebody who wants to be told.
+         */
+        WebhookId: string;
+        /** @description A webhook, without its secret. */
+        WebhookInfo: {
+            /** @description Whether anything is told. */
+            active: boolean;
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            created_at: string;
+            /** @description Who made it. */
+            created_by: string;
+            /** @description What is told. */
+            events: components["schemas"]["WebhookEvent"][];
+            /** @description Its id. */
+            id: components["schemas"]["WebhookId"];
+            /** @description The project that it is limited to; absent where it is not. */
+            project?: string | null;
+            /** @description Where deliveries go. */
+            url: string;
+        };
+        /** @description Webhooks, the newest first. */
+        WebhookList: {
+            /** @description The webhooks. */
+            webhooks: components["schemas"]["WebhookInfo"][];
+        };
         /** @description Body of `POST /worker/canary`. Safe to repeat. */
         WorkerCanary: {
             /** @description What it gave. */
@@ -1911,6 +2827,24 @@ export interface operations {
                 };
                 content?: never;
             };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -1920,6 +2854,70 @@ export interface operations {
                 };
             };
             416: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_audit: {
+        parameters: {
+            query?: {
+                /** @description Only what was done to this: an id, or a project's name. */
+                subject?: string;
+                /** @description Only these deeds, such as `run.cancel`. */
+                action?: string;
+                /** @description Only what the holders of this token did. */
+                token?: components["schemas"]["TokenId"];
+                /** @description Only what was done under this name: a token's, `local` or `console`. */
+                name?: string;
+                /** @description Only what belongs to this project. */
+                project?: string;
+                /** @description Only from this time on. */
+                from?: string;
+                /** @description Only before this time. */
+                to?: string;
+                /** @description At most so many entries, 50 where not given. */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditList"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1964,6 +2962,24 @@ export interface operations {
                 };
                 content?: never;
             };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2002,6 +3018,24 @@ export interface operations {
                     "text/event-stream": components["schemas"]["Event"];
                 };
             };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     submit: {
@@ -2035,6 +3069,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -2053,6 +3105,43 @@ export interface operations {
             };
             /** @description `errors` names every field that is wrong */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    me: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Me"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2098,6 +3187,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2125,6 +3232,179 @@ export interface operations {
                     "application/json": components["schemas"]["PresetList"];
                 };
             };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_projects: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProjectList"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_project: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewProject"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProjectInfo"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `project_exists` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_project: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangeProject"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProjectInfo"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     queue_counts: {
@@ -2144,6 +3424,24 @@ export interface operations {
                     "application/json": components["schemas"]["Queue"];
                 };
             };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     list_runs: {
@@ -2157,6 +3455,8 @@ export interface operations {
                 q?: string;
                 /** @description Only runs with this tag; may be repeated, and then all are needed. */
                 tag?: string[];
+                /** @description Only runs of this study. */
+                study?: components["schemas"]["StudyId"];
                 /** @description At most so many runs, 50 where not given. */
                 limit?: number;
                 /** @description `next_cursor` of the page before. */
@@ -2184,29 +3484,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-        };
-    };
-    delete_runs: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["DeleteRuns"];
-            };
-        };
-        responses: {
-            /** @description They are gone, and their data goes */
-            202: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            404: {
+            /** @description No token, or one that opens nothing */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2214,16 +3493,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `run_not_ended` or `run_in_use` */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            422: {
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2253,7 +3524,8 @@ export interface operations {
                     "application/json": components["schemas"]["RunDetail"];
                 };
             };
-            404: {
+            /** @description No token, or one that opens nothing */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2261,28 +3533,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-        };
-    };
-    delete_run: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description The run */
-                id: components["schemas"]["RunId"];
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description It is gone, and its data goes */
-            202: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            404: {
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2290,7 +3542,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            409: {
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2325,6 +3577,24 @@ export interface operations {
                 };
             };
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2387,6 +3657,24 @@ export interface operations {
                     "application/json": components["schemas"]["ArtifactList"];
                 };
             };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2418,6 +3706,24 @@ export interface operations {
                 };
             };
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2463,6 +3769,24 @@ export interface operations {
                     "application/json": components["schemas"]["CheckpointList"];
                 };
             };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2494,6 +3818,72 @@ export interface operations {
                 };
                 content: {
                     "text/event-stream": components["schemas"]["Event"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    run_lineage: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The run */
+                id: components["schemas"]["RunId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lineage"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             404: {
@@ -2543,6 +3933,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2574,6 +3982,24 @@ export interface operations {
                 };
             };
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2627,6 +4053,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2673,6 +4117,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2691,12 +4153,935 @@ export interface operations {
             };
         };
     };
-    upload_artifact: {
+    sign_in: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SignIn"];
+            };
+        };
+        responses: {
+            /** @description The cookie is set */
+            201: {
+                headers: {
+                    /** @description The session */
+                    "Set-Cookie"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Me"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The header `X-Motif-Request` is missing */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sign_out: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The session has ended and the cookie is gone */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    statistics: {
+        parameters: {
+            query: {
+                /** @description The runs: `study:ID`, `study:ID/KEY`, `study:ID/KEY/POINT`, `tag:WORD` or `runs:ID,ID`. */
+                group: string;
+                /** @description The series, such as `validation/total`. */
+                series: string;
+                /**
+                 * @description The newest value at or before this step, of runs that have got there. Without this and without a range it is
+                 *     every run's newest value.
+                 */
+                step?: number;
+                /** @description First step of a range. */
+                from?: number;
+                /** @description Last step of a range. */
+                to?: number;
+                /** @description Makes it a range, in at most so many parts; 500 where only `from` or `to` is given. */
+                points?: number;
+                /** @description How sure the intervals are, 0.95 where not given. */
+                confidence?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Statistics"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    statistics_difference: {
+        parameters: {
+            query: {
+                /** @description The first group, written as in `GET /statistics`. */
+                a: string;
+                /** @description The second group. */
+                b: string;
+                /** @description The series, such as `validation/total`. */
+                series: string;
+                /**
+                 * @description The newest value at or before this step, of runs that have got there. Without this and without a range it is
+                 *     every run's newest value.
+                 */
+                step?: number;
+                /** @description First step of a range. */
+                from?: number;
+                /** @description Last step of a range. */
+                to?: number;
+                /** @description Makes it a range, in at most so many parts; 500 where only `from` or `to` is given. */
+                points?: number;
+                /** @description How sure the intervals are, 0.95 where not given. */
+                confidence?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Difference"];
+                };
+            };
+            /** @description `ambiguous_seed`: a group has several runs with one seed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_studies: {
         parameters: {
             query?: {
-                /** @description An upload in parts that holds the content; then the request has no body. */
-                upload?: string;
+                /** @description Only studies of this project. */
+                project?: string;
+                /** @description Only studies with this tag; may be repeated, and then all are needed. */
+                tag?: string[];
+                /** @description At most so many, 50 where not given. */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
             };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StudyList"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    submit_study: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": unknown;
+                "application/toml": string;
+            };
+        };
+        responses: {
+            /** @description Its runs are queued, or wait for others of it */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StudyDetail"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `errors` names every field that is wrong, such as `/experiments/3/training/batches` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_study: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The study */
+                id: components["schemas"]["StudyId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StudyDetail"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cancel_study: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The study */
+                id: components["schemas"]["StudyId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StudyDetail"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_tokens: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenList"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_token: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewToken"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenCreated"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unknown_project` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `token_name_taken` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    revoke_token: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The token */
+                id: components["schemas"]["TokenId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenInfo"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_webhooks: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookList"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_webhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewWebhook"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookCreated"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unknown_project` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `too_many_webhooks` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_webhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The webhook */
+                id: components["schemas"]["WebhookId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_webhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The webhook */
+                id: components["schemas"]["WebhookId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangeWebhook"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookInfo"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_deliveries: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The webhook */
+                id: components["schemas"]["WebhookId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryList"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    test_webhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The webhook */
+                id: components["schemas"]["WebhookId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Delivery"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    upload_artifact: {
+        parameters: {
+            query?: never;
             header?: never;
             path: {
                 /** @description The attempt that made it. */
@@ -2734,6 +5119,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2742,7 +5145,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `stale_lease`, or `offset_mismatch` where parts are missing */
+            /** @description `stale_lease` */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -2761,15 +5164,6 @@ export interface operations {
             };
             /** @description `checksum_mismatch` or `too_many_artifacts`: nothing was named */
             422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description `storage_full`: nothing was named; try again later */
-            507: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2799,6 +5193,24 @@ export interface operations {
                 };
                 content?: never;
             };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description `unknown_worker`: register again */
             404: {
                 headers: {
@@ -2820,10 +5232,7 @@ export interface operations {
     };
     upload_checkpoint: {
         parameters: {
-            query?: {
-                /** @description An upload in parts that holds the content; then the request has no body. */
-                upload?: string;
-            };
+            query?: never;
             header?: never;
             path: {
                 /** @description The attempt that made it. */
@@ -2867,6 +5276,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2875,7 +5302,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `stale_lease`, `sequence_gap`, or `offset_mismatch` where parts are missing */
+            /** @description `stale_lease` or `sequence_gap` */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -2894,15 +5321,6 @@ export interface operations {
             };
             /** @description `checksum_mismatch`: nothing was named */
             422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description `storage_full`: nothing was named; try again later */
-            507: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2939,6 +5357,24 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
             /** @description `unknown_worker`: register again */
             404: {
@@ -2988,6 +5424,24 @@ export interface operations {
                 };
                 content?: never;
             };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3028,6 +5482,24 @@ export interface operations {
                     "application/json": components["schemas"]["HeartbeatAnswer"];
                 };
             };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description `unknown_worker`: register again */
             404: {
                 headers: {
@@ -3059,6 +5531,24 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["MetricsAccepted"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             404: {
@@ -3117,7 +5607,8 @@ export interface operations {
                     "application/json": components["schemas"]["WorkerRegistered"];
                 };
             };
-            422: {
+            /** @description No token, or one that opens nothing */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3125,55 +5616,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-        };
-    };
-    begin_upload: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["BeginUpload"];
-            };
-        };
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["UploadProgress"];
-                };
-            };
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description `stale_lease` or `too_many_uploads` */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            413: {
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3182,89 +5626,6 @@ export interface operations {
                 };
             };
             422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    upload_part: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description The upload */
-                id: string;
-                /** @description The attempt that sends it. */
-                attempt: components["schemas"]["AttemptId"];
-                /** @description Its fencing token. */
-                token: components["schemas"]["FencingToken"];
-                /** @description Where it begins. */
-                first_byte: number;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/octet-stream": number[];
-            };
-        };
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["UploadProgress"];
-                };
-            };
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description `stale_lease` or `offset_mismatch` */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description `upload_too_long` */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description `storage_full`: try again later */
-            507: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3291,6 +5652,24 @@ export interface operations {
                     "application/json": components["schemas"]["WorkerList"];
                 };
             };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     put_worker_back: {
@@ -3313,6 +5692,24 @@ export interface operations {
                 content?: never;
             };
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3354,6 +5751,24 @@ export interface operations {
                 content?: never;
             };
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3414,16 +5829,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description All components work */
-            200: {
+            /** @description It does */
+            204: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/json": components["schemas"]["Readiness"];
-                };
+                content?: never;
             };
-            /** @description `errors` names the components that do not */
             503: {
                 headers: {
                     [name: string]: unknown;

@@ -12,6 +12,7 @@ export type CheckpointList = Schemas["CheckpointList"];
 export type BaseCheckpoint = Schemas["BaseCheckpoint"];
 export type ExperimentAccepted = Schemas["ExperimentAccepted"];
 export type FieldProblem = Schemas["FieldProblem"];
+export type Me = Schemas["Me"];
 export type MetricsAppended = Schemas["MetricsAppended"];
 export type PresetGroup = Schemas["PresetGroup"];
 export type PresetInfo = Schemas["PresetInfo"];

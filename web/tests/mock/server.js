@@ -18,13 +18,17 @@ const TYPES = /** @type {Record<string, string>} */ ({
   ".svg": "image/svg+xml",
 });
 const CSP =
-  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /** @typedef {import("./world.js").Run} Run */
 /** @typedef {import("node:http").ServerResponse} Response */
 
-/** Starts a mock on a free port. @param {{ empty?: boolean, port?: number }} options */
-export async function startMock({ empty = false, port = 0 } = {}) {
+/**
+ * Starts a mock on a free port. Where a token is given, nobody is let in without it.
+ * @param {{ empty?: boolean, port?: number, token?: string | null }} options
+ */
+export async function startMock({ empty = false, port = 0, token = null } = {}) {
+  const door = doorOf(token);
   const first = firstRuns();
   const runs = empty ? [] : first.runs;
   /** @type {Map<Response, string | null>} */
@@ -64,6 +68,7 @@ export async function startMock({ empty = false, port = 0 } = {}) {
       void serveFile(url.pathname, response);
       return;
     }
+    if (door.answered(request, path, response)) return;
     if (path === "/events" || path.endsWith("/events")) {
       const id = path === "/events" ? null : (path.split("/")[2] ?? "");
       response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
@@ -106,6 +111,11 @@ export async function startMock({ empty = false, port = 0 } = {}) {
     pageOfKind: (kind) => `${url}/runs/${runs.find((run) => run.summary.kind === kind)?.summary.id}`,
     /** The page of the newest run in that state. @param {string} state */
     pageOf: (state) => `${url}/runs/${runs.find((run) => run.summary.state === state)?.summary.id}`,
+    /** Ends every session and its streams, as revoking the token does. */
+    revoke: () => {
+      door.revoke();
+      for (const response of listeners.keys()) response.destroy();
+    },
     /** Cuts every stream, as a coordinator that restarts does. */
     cutStreams: () => {
       for (const response of listeners.keys()) response.destroy();
@@ -114,6 +124,62 @@ export async function startMock({ empty = false, port = 0 } = {}) {
       clearInterval(ticker);
       server.closeAllConnections();
       return new Promise((resolve) => server.close(() => resolve(undefined)));
+    },
+  };
+}
+
+/**
+ * Who is let in, by the rules of the coordinator.
+ * @param {string | null} token
+ */
+function doorOf(token) {
+  const sessions = new Set();
+  const local = { kind: "local", name: "local", scopes: ["admin"] };
+  const me = { kind: "session", name: "a reader", token: "0197", scopes: ["submit"], projects: ["arm"] };
+  return {
+    /**
+     * Answers what is about sessions, and whoever is not let in.
+     * @param {import("node:http").IncomingMessage} request @param {string} path @param {Response} response
+     */
+    answered(request, path, response) {
+      const reply = (
+        /** @type {number} */ status,
+        /** @type {unknown} */ body,
+        /** @type {object} */ more = {},
+      ) => {
+        response.writeHead(status, { "content-type": "application/json", ...more });
+        response.end(body === null ? "" : JSON.stringify(body));
+        return true;
+      };
+      const cookie = /motif_session=(\w+)/.exec(request.headers.cookie ?? "")?.[1];
+      const known = token === null || sessions.has(cookie);
+      const own = request.headers["x-motif-request"] !== undefined;
+      if (path === "/session" && request.method === "POST") {
+        void readBody(request).then((body) => {
+          if (!own || body?.token !== token) {
+            const refused = problem(401, "invalid_token", "The token is not known here.");
+            return reply(401, refused.body);
+          }
+          const secret = `s${sessions.size}`;
+          sessions.add(secret);
+          const set = `motif_session=${secret}; Path=/; HttpOnly; SameSite=Strict`;
+          return reply(201, me, { "set-cookie": set });
+        });
+        return true;
+      }
+      if (!known) return reply(401, problem(401, "token_required", "A token is needed.").body);
+      if (token !== null && request.method !== "GET" && !own)
+        return reply(403, problem(403, "cross_site_request", "Not from here.").body);
+      if (path === "/me") return reply(200, token === null ? local : me);
+      if (path === "/session") {
+        sessions.delete(cookie);
+        return reply(204, null);
+      }
+      return false;
+    },
+    /** Ends every session, as revoking the token does. */
+    revoke() {
+      sessions.clear();
     },
   };
 }

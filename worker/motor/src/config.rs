@@ -9,7 +9,7 @@ use crate::environment::ObservationLayout;
 use crate::error::Error;
 use crate::loss::LossWeights;
 use crate::policy::{Group, NetworkConfig};
-use crate::tasks::{Family, Mode, Task, delay_steps};
+use crate::tasks::{DELAY_STEPS, Family, HOLD_STEPS, Mode, STABLE_STEPS, Task, delay_steps};
 
 /// Everything that decides the numbers of a training run, precision and device apart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -199,6 +199,23 @@ impl TrainingConfig {
     /// Tasks that an evaluation runs over.
     pub fn evaluated_tasks(&self) -> &[Task] {
         self.evaluation.tasks.as_deref().unwrap_or(&self.tasks)
+    }
+
+    /// Whether the fused engine is asked for and covers the training.
+    pub fn runs_fused(&self) -> bool {
+        self.engine == Engine::Fused
+            && self.objective == Objective::Movement
+            && matches!(self.network, NetworkConfig::Leaky(_))
+    }
+
+    /// Steps of the longest episode that the training can draw.
+    pub fn longest_steps(&self) -> usize {
+        let movement = self
+            .tasks
+            .iter()
+            .flat_map(|task| task.movement_steps(Mode::Train));
+        let longest = movement.max().unwrap_or(0);
+        STABLE_STEPS + DELAY_STEPS.into_iter().max().unwrap_or(0) + longest + HOLD_STEPS
     }
 
     /// # Errors

@@ -7,6 +7,9 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
+use crate::config::TrainingConfig;
+use crate::engine::cuda::{CardError, driver};
+
 /// Width of the numbers that everything is computed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -89,37 +92,79 @@ pub enum DeviceError {
     NoSuchCudaDevice { index: usize, count: usize },
 }
 
+impl From<CardError> for DeviceError {
+    fn from(error: CardError) -> Self {
+        match error {
+            CardError::NoSuchCard { index, count } => DeviceError::NoSuchCudaDevice { index, count },
+            other => DeviceError::CudaUnavailable(other.to_string()),
+        }
+    }
+}
+
 /// Precision and device of a computation, checked to be usable, and the constructors of tensors there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Numerics {
     kind: Kind,
     device: tch::Device,
     threads: usize,
+    /// The card that the fused engine computes on; the tensors stay with the processor.
+    card: Option<usize>,
+    rows_per_block: Option<usize>,
 }
 
 impl Numerics {
+    /// For the fused engine, which keeps what it needs on a card by itself: tensors stay with the processor.
+    /// [`for_reference`](Self::for_reference) moves them.
+    ///
     /// # Errors
-    /// When `device` is a CUDA card and libtorch's CUDA library, the driver or the card is missing.
+    /// When `device` is a CUDA card and the driver or the card is missing.
     pub fn new(precision: Precision, device: Device) -> Result<Self, DeviceError> {
-        let device = match device {
-            Device::Cpu => tch::Device::Cpu,
+        let card = match device {
+            Device::Cpu => None,
             Device::Cuda(index) => {
-                load_cuda_library()?;
-                let count = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
-                if count == 0 {
-                    return Err(DeviceError::CudaUnavailable("libtorch finds no card".to_owned()));
-                }
-                if index >= count {
-                    return Err(DeviceError::NoSuchCudaDevice { index, count });
-                }
-                tch::Device::Cuda(index)
+                driver::facts(index)?;
+                Some(index)
             }
         };
         Ok(Self {
-            kind: precision.kind(),
-            device,
-            threads: 1,
+            card,
+            ..Self::cpu(precision)
         })
+    }
+
+    /// For the reference engine: on a card, all tensors are there.
+    ///
+    /// # Errors
+    /// When libtorch's CUDA library is missing, or finds no such card.
+    pub fn for_reference(self) -> Result<Self, DeviceError> {
+        let Some(index) = self.card else {
+            return Ok(self);
+        };
+        load_cuda_library()?;
+        let count = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
+        if count == 0 {
+            return Err(DeviceError::CudaUnavailable("libtorch finds no card".to_owned()));
+        }
+        if index >= count {
+            return Err(DeviceError::NoSuchCudaDevice { index, count });
+        }
+        Ok(Self {
+            device: tch::Device::Cuda(index),
+            card: None,
+            ..self
+        })
+    }
+
+    /// For what a training's engine needs: see [`TrainingConfig::runs_fused`].
+    ///
+    /// # Errors
+    /// As [`for_reference`](Self::for_reference).
+    pub fn for_training(self, config: &TrainingConfig) -> Result<Self, DeviceError> {
+        if config.runs_fused() {
+            Ok(self)
+        } else {
+            self.for_reference()
+        }
     }
 
     /// Single or double precision on the CPU, which is always there.
@@ -128,6 +173,8 @@ impl Numerics {
             kind: precision.kind(),
             device: tch::Device::Cpu,
             threads: 1,
+            card: None,
+            rows_per_block: None,
         }
     }
 
@@ -143,6 +190,24 @@ impl Numerics {
 
     pub fn threads(self) -> usize {
         self.threads
+    }
+
+    /// The card that the fused engine computes on.
+    pub fn card(self) -> Option<usize> {
+        self.card
+    }
+
+    /// The same with blocks of so many rows on a card: fewer fill it with one run, more are faster with many.
+    #[must_use]
+    pub fn with_rows_per_block(self, rows: Option<usize>) -> Self {
+        Self {
+            rows_per_block: rows,
+            ..self
+        }
+    }
+
+    pub fn rows_per_block(self) -> Option<usize> {
+        self.rows_per_block
     }
 
     pub fn kind(self) -> Kind {

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use crate::checkpoint::CheckpointError;
 use crate::device::DeviceError;
+use crate::engine::cuda::CardError;
+use crate::learner::{LearnError, NotFinite};
 use crate::tasks::TrialConditions;
 
 /// Errors of [`Trainer`](crate::training::Trainer) and of what it is made of.
@@ -43,10 +45,27 @@ pub enum Error {
     Checkpoint(#[from] CheckpointError),
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// A card failed, or is too small.
+    #[error(transparent)]
+    Card(#[from] CardError),
     #[error("cannot read {path}")]
     Read {
         path: PathBuf,
         #[source]
         source: std::io::Error,
     },
+}
+
+impl Error {
+    /// Of a batch that was not applied.
+    pub(crate) fn of_batch(error: LearnError, batch: u64, conditions: TrialConditions) -> Self {
+        match error {
+            LearnError::NotFinite(NotFinite { quantity }) => Error::Diverged {
+                batch,
+                conditions: Box::new(conditions),
+                quantity,
+            },
+            LearnError::Card(error) => Error::Card(error),
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Evaluation: tasks at speeds, delays and directions, without gradient.
 
 use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -9,11 +10,12 @@ use crate::arm::Effector;
 use crate::checkpoint::Checkpoint;
 use crate::config::{EvaluationConfig, TrainingConfig};
 use crate::device::{Numerics, set_intra_op_threads};
+use crate::engine::cuda::{self, Card, CardEngine};
 use crate::engine::{Engine, EpisodeRun, FusedEngine, NoiseSource, Recording};
 use crate::environment::Episode;
 use crate::error::Error;
 use crate::host_tensor::in_precision;
-use crate::policy::{Effective, Policy};
+use crate::policy::{Effective, NetworkConfig, Policy};
 use crate::random::{Purpose, Stream};
 use crate::tasks::{DELAY_STEPS, Task, Trial, TrialConditions};
 
@@ -76,6 +78,9 @@ pub const CONDITIONS_PER_CHUNK: usize = 10;
 /// Rows for each thread that the fused engine runs side by side. Nothing depends on it but speed and memory.
 const FUSED_ROWS_PER_THREAD: usize = 32;
 
+/// Rows that it runs side by side on a card: enough to have work for every multiprocessor.
+const FUSED_ROWS_ON_CARD: usize = 1024;
+
 /// An evaluation of a policy: every task × speed × delay × direction, shortest conditions first.
 ///
 /// Random draws come from streams of their own, keyed by seed, batch, task, speed and direction: evaluating never
@@ -92,6 +97,8 @@ pub struct Evaluator<'a> {
     pub conditions_per_chunk: usize,
     /// Runs the episodes where it covers the policy; else the reference engine does.
     pub engine: Engine,
+    /// Where the fused engine runs them, if not on the processor.
+    pub card: Option<Arc<dyn Card>>,
 }
 
 /// What runs the episodes of an evaluation.
@@ -99,11 +106,8 @@ enum Player {
     Reference,
     /// With the weights that all of them run with.
     Fused(Box<FusedEngine>, Effective),
+    OnCard(Box<CardEngine>),
 }
-
-/// The progress callback broke off.
-#[derive(Debug)]
-pub struct Interrupted;
 
 impl Evaluator<'_> {
     /// Scores of the policy.
@@ -111,7 +115,7 @@ impl Evaluator<'_> {
     /// # Errors
     /// [`Error::Interrupted`] when `progress` breaks, [`Error::EvaluationDiverged`] when a score is not finite.
     pub fn evaluate(&self, tasks: &[Task], progress: &mut Progress<'_>) -> Result<Evaluation, Error> {
-        let outcomes = self.run(tasks, progress).map_err(|_| Error::Interrupted)?;
+        let outcomes = self.run(tasks, progress)?;
         let evaluation = Evaluation::new(self.batch, &outcomes);
         match evaluation
             .conditions
@@ -131,25 +135,20 @@ impl Evaluator<'_> {
     /// Outcomes in the order of tasks, then speeds, then delays.
     ///
     /// # Errors
-    /// [`Interrupted`] when `progress` breaks.
-    pub fn run(
-        &self,
-        tasks: &[Task],
-        progress: &mut Progress<'_>,
-    ) -> Result<Vec<ConditionOutcome>, Interrupted> {
+    /// [`Error::Interrupted`] when `progress` breaks, [`Error::Card`].
+    pub fn run(&self, tasks: &[Task], progress: &mut Progress<'_>) -> Result<Vec<ConditionOutcome>, Error> {
         let mut trials: Vec<(usize, Trial)> = tasks
             .iter()
             .flat_map(|&task| self.trials(task))
             .enumerate()
             .collect();
         trials.sort_by_key(|(_, trial)| trial.steps());
-        let mut player = self.player();
+        let mut player = self.player()?;
+        let rows = trials.first().map_or(1, |(_, trial)| trial.rows());
         let per_chunk = match &player {
             Player::Reference => self.conditions_per_chunk,
-            Player::Fused(..) => {
-                let rows = trials.first().map_or(1, |(_, trial)| trial.rows());
-                (FUSED_ROWS_PER_THREAD * self.numerics.threads()).div_ceil(rows)
-            }
+            Player::Fused(..) => (FUSED_ROWS_PER_THREAD * self.numerics.threads()).div_ceil(rows),
+            Player::OnCard(_) => FUSED_ROWS_ON_CARD.div_ceil(rows),
         };
         let steps: usize = trials.chunks(per_chunk).map(longest).sum();
         let mut done = 0;
@@ -198,14 +197,18 @@ impl Evaluator<'_> {
         trials
     }
 
-    fn player(&self) -> Player {
+    fn player(&self) -> Result<Player, Error> {
+        if let (Engine::Fused, Some(card), Policy::Leaky(policy)) = (self.engine, &self.card, self.policy) {
+            let engine = CardEngine::new(policy, card.clone(), self.numerics.precision())?;
+            return Ok(Player::OnCard(Box::new(engine)));
+        }
         let fused = match self.engine {
             Engine::Reference => None,
             Engine::Fused => FusedEngine::new(self.policy, self.numerics).ok(),
         };
-        fused.map_or(Player::Reference, |engine| {
+        Ok(fused.map_or(Player::Reference, |engine| {
             Player::Fused(Box::new(engine), self.policy.effective())
-        })
+        }))
     }
 
     fn run_chunk(
@@ -213,7 +216,7 @@ impl Evaluator<'_> {
         player: &mut Player,
         trials: &[Trial],
         on_steps: &mut dyn FnMut(usize) -> ControlFlow<()>,
-    ) -> Result<Vec<ConditionOutcome>, Interrupted> {
+    ) -> Result<Vec<ConditionOutcome>, Error> {
         let _no_grad = tch::no_grad_guard();
         let episode = Episode::new(trials, self.numerics);
         let noise = self.protocol.noise.then(|| self.noise(trials));
@@ -222,9 +225,17 @@ impl Evaluator<'_> {
             Player::Fused(engine, weights) => {
                 engine.roll_out(weights, &episode, noise.as_ref());
                 if on_steps(episode.longest()).is_break() {
-                    return Err(Interrupted);
+                    return Err(Error::Interrupted);
                 }
                 engine.fingertips()
+            }
+            Player::OnCard(engine) => {
+                engine.roll_out(&episode, noise.as_ref(), false)?;
+                let fingertips = engine.fingertips()?;
+                if on_steps(episode.longest()).is_break() {
+                    return Err(Error::Interrupted);
+                }
+                fingertips
             }
         };
         let in_double = |tensor: &Tensor| tensor.to_kind(Kind::Double).to_device(tch::Device::Cpu);
@@ -248,7 +259,7 @@ impl Evaluator<'_> {
         episode: &Episode,
         noise: Option<&NoiseSource>,
         on_steps: &mut dyn FnMut(usize) -> ControlFlow<()>,
-    ) -> Result<Tensor, Interrupted> {
+    ) -> Result<Tensor, Error> {
         let recording = Recording::Fingertip;
         let mut run = EpisodeRun::new(
             self.effector,
@@ -261,7 +272,7 @@ impl Evaluator<'_> {
         while !run.is_done() {
             run.step();
             if on_steps(1).is_break() {
-                return Err(Interrupted);
+                return Err(Error::Interrupted);
             }
         }
         Ok(run.finish().fingertip)
@@ -291,6 +302,7 @@ pub struct Examiner {
     effector: Effector,
     policy: Policy,
     batch: u64,
+    card: Option<Arc<dyn Card>>,
 }
 
 impl Examiner {
@@ -302,9 +314,15 @@ impl Examiner {
     pub fn new(config: TrainingConfig, numerics: Numerics, base: &Checkpoint) -> Result<Self, Error> {
         config.validate()?;
         set_intra_op_threads(1);
+        let numerics = match (config.engine, &config.network) {
+            (Engine::Fused, NetworkConfig::Leaky(_)) => numerics,
+            _ => numerics.for_reference()?,
+        };
         let state = in_precision(&base.state, numerics);
+        let policy = Policy::from_state(&config.network, &state, numerics)?;
         Ok(Self {
-            policy: Policy::from_state(&config.network, &state, numerics)?,
+            card: cuda::card_for(&policy, numerics)?,
+            policy,
             config,
             numerics,
             effector: Effector::new(numerics),
@@ -324,6 +342,7 @@ impl Examiner {
             batch: self.batch,
             conditions_per_chunk: CONDITIONS_PER_CHUNK,
             engine: self.config.engine,
+            card: self.card.clone(),
         };
         evaluator.evaluate(self.config.evaluated_tasks(), progress)
     }

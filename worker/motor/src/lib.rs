@@ -8,7 +8,7 @@
 //! - [`policy`]: the networks;
 //! - [`random`]: random numbers as a function of where they are used;
 //! - [`engine`]: running an episode;
-//! - [`loss`], [`optimizer`], [`learner`], [`imitation`]: what training minimises, and how;
+//! - [`loss`], [`optimizer`], [`learner`], `on_card`, [`imitation`]: what training minimises, and how;
 //! - [`config`], [`training`], [`evaluation`], [`checkpoint`]: a training run from start to end;
 //! - [`pth`]: PyTorch's own checkpoint files;
 //! - [`golden`], [`bench`]: comparison with reference tensors, and timing;
@@ -34,6 +34,7 @@ pub mod host_tensor;
 pub mod imitation;
 pub mod learner;
 pub mod loss;
+mod on_card;
 pub mod optimizer;
 pub mod policy;
 pub mod pth;

@@ -9,11 +9,11 @@ use crate::device::Numerics;
 use crate::host_tensor::{HostTensor, TensorTable};
 use crate::policy::{Policy, checked};
 
-const BETA1: f64 = 0.9;
-const BETA2: f64 = 0.999;
-const EPSILON: f64 = 1e-8;
+pub(crate) const BETA1: f64 = 0.9;
+pub(crate) const BETA2: f64 = 0.999;
+pub(crate) const EPSILON: f64 = 1e-8;
 /// Keeps the clipping factor finite for gradients that vanish.
-const CLIP_EPSILON: f64 = 1e-6;
+pub(crate) const CLIP_EPSILON: f64 = 1e-6;
 
 /// A parameter's name and its gradient.
 pub type Gradients = Vec<(String, Tensor)>;
@@ -149,6 +149,24 @@ impl Adam {
         copies.collect()
     }
 
+    /// η/(1 − β₁ᵗ) and 1/√(1 − β₂ᵗ) of the update that comes.
+    pub(crate) fn next_scales(&self) -> (f64, f64) {
+        let steps = i32::try_from(self.step + 1).unwrap_or(i32::MAX);
+        let step_size = self.learning_rate / (1.0 - BETA1.powi(steps));
+        (step_size, 1.0 / (1.0 - BETA2.powi(steps)).sqrt())
+    }
+
+    /// Counts an update that was made elsewhere.
+    pub(crate) fn count_update(&mut self) {
+        self.step += 1;
+    }
+
+    /// Both moments of a parameter.
+    pub(crate) fn moments_of(&self, name: &str) -> Option<(&Tensor, &Tensor)> {
+        let Moments { first, second } = self.moments.get(name)?;
+        Some((first, second))
+    }
+
     /// One update of the policy's weights, in place.
     ///
     /// ```text
@@ -156,10 +174,8 @@ impl Adam {
     /// p ← p − η/(1 − β₁ᵗ) · m / (√v/√(1 − β₂ᵗ) + ε)
     /// ```
     pub fn update(&mut self, policy: &Policy, gradients: &Gradients) {
-        self.step += 1;
-        let steps = i32::try_from(self.step).unwrap_or(i32::MAX);
-        let step_size = self.learning_rate / (1.0 - BETA1.powi(steps));
-        let second_scale = 1.0 / (1.0 - BETA2.powi(steps)).sqrt();
+        let (step_size, second_scale) = self.next_scales();
+        self.count_update();
         let _no_grad = tch::no_grad_guard();
         for ((name, parameter), (_, gradient)) in policy.trainable().zip(gradients) {
             let Some(Moments { first, second }) = self.moments.get_mut(name) else {

@@ -1,17 +1,20 @@
 //! Training: batches, evaluations, checkpoints, in the order that the reference trains in.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Best, Checkpoint, CheckpointError};
 use crate::config::{Objective, TrainingConfig};
 use crate::device::{Numerics, set_intra_op_threads};
 use crate::engine::NoiseSource;
+use crate::engine::cuda::Card;
 use crate::environment::Episode;
 use crate::error::Error;
 use crate::evaluation::{CONDITIONS_PER_CHUNK, Evaluation, Evaluator, Progress};
 use crate::host_tensor::{TensorTable, in_precision};
 use crate::imitation::Demonstration;
-use crate::learner::{Learner, NotFinite};
+use crate::learner::{LearnError, Learner};
 use crate::loss::Losses;
 use crate::policy::{InputLayout, Policy};
 use crate::random::{Purpose, Stream};
@@ -40,6 +43,28 @@ pub struct Trainer {
     /// Last batch whose evaluation was completed.
     evaluated: Option<u64>,
     best: Option<Best>,
+    /// The episode of the batch that comes next, where there was time to lay it out.
+    prepared: Option<Prepared>,
+}
+
+/// A batch's trial, laid out.
+#[derive(Debug)]
+struct Prepared {
+    batch: u64,
+    trial: Trial,
+    episode: Episode,
+}
+
+impl Prepared {
+    fn new(config: &TrainingConfig, batch: u64, numerics: Numerics) -> Self {
+        let trial = Trial::new(draw_conditions(config, batch))
+            .unwrap_or_else(|error| unreachable!("conditions are drawn from those there are: {error}"));
+        Self {
+            episode: Episode::new(std::slice::from_ref(&trial), numerics),
+            batch,
+            trial,
+        }
+    }
 }
 
 impl Trainer {
@@ -49,8 +74,9 @@ impl Trainer {
     /// [`Error::InvalidConfig`].
     pub fn new(config: TrainingConfig, numerics: Numerics) -> Result<Self, Error> {
         config.validate()?;
+        let numerics = numerics.for_training(&config)?;
         let policy = Policy::new(&config.network, config.seed, numerics);
-        Ok(Self::at_start(config, policy, numerics))
+        Self::at_start(config, policy, numerics)
     }
 
     /// Goes on where the checkpoint was taken: every later number is that of the uninterrupted run, bit for bit.
@@ -72,8 +98,9 @@ impl Trainer {
             engine: checkpoint.config.engine,
             ..config
         };
+        let numerics = numerics.for_training(&config)?;
         let policy = Policy::from_state(&config.network, &checkpoint.state, numerics)?;
-        let mut trainer = Self::at_start(config, policy, numerics);
+        let mut trainer = Self::at_start(config, policy, numerics)?;
         trainer.go_on_from(checkpoint, &checkpoint.moments)?;
         Ok(trainer)
     }
@@ -102,9 +129,10 @@ impl Trainer {
             engine: base.config.engine,
             ..config
         };
+        let numerics = numerics.for_training(&config)?;
         let state = in_precision(&base.state, numerics);
         let policy = Policy::from_state(&config.network, &state, numerics)?;
-        let mut trainer = Self::at_start(config, policy, numerics);
+        let mut trainer = Self::at_start(config, policy, numerics)?;
         // Exactly the moments of what is trained now.
         let mut moments = trainer.learner.adam.state();
         for (name, moment) in &mut moments {
@@ -140,10 +168,11 @@ impl Trainer {
             feedback: network.inputs().feedback,
             ..*base.config.network.inputs()
         };
+        let numerics = numerics.for_training(&config)?;
         let state = in_precision(&base.state, numerics);
         let policy = Policy::from_state(&network, &state, numerics)?;
         let policy = policy.into_transfer(new_rules, config.seed)?;
-        Ok(Self::at_start(config, policy, numerics))
+        Self::at_start(config, policy, numerics)
     }
 
     /// Gives the network a teacher, whose muscle activity it learns where the objective is that.
@@ -168,7 +197,7 @@ impl Trainer {
         Ok(self)
     }
 
-    fn at_start(config: TrainingConfig, policy: Policy, numerics: Numerics) -> Self {
+    fn at_start(config: TrainingConfig, policy: Policy, numerics: Numerics) -> Result<Self, Error> {
         set_intra_op_threads(1);
         let policy = policy.frozen(&config.frozen);
         let learner = Learner::new(
@@ -178,8 +207,8 @@ impl Trainer {
             config.clip,
             numerics,
         )
-        .with_engine(config.engine);
-        Self {
+        .with_engine(config.engine)?;
+        let mut trainer = Self {
             config: TrainingConfig {
                 engine: learner.engine(),
                 ..config
@@ -189,7 +218,28 @@ impl Trainer {
             next_batch: 0,
             evaluated: None,
             best: None,
+            prepared: None,
+        };
+        trainer.reserve()?;
+        Ok(trainer)
+    }
+
+    /// A card that is too small says so before anything is trained.
+    fn reserve(&mut self) -> Result<(), Error> {
+        let (rows, steps) = (self.config.batch_size, self.config.longest_steps());
+        Ok(self.learner.reserve(rows, steps)?)
+    }
+
+    /// Moves the training to a card, if the fused engine runs it.
+    ///
+    /// # Errors
+    /// [`Error::Card`].
+    pub fn on_card(mut self, card: Arc<dyn Card>) -> Result<Self, Error> {
+        if self.config.runs_fused() {
+            self.learner = self.learner.on_card(card)?;
+            self.reserve()?;
         }
+        Ok(self)
     }
 
     fn go_on_from(&mut self, checkpoint: &Checkpoint, moments: &TensorTable) -> Result<(), Error> {
@@ -220,8 +270,11 @@ impl Trainer {
     }
 
     /// The network as it is now.
+    ///
+    /// # Panics
+    /// When a card that has it has failed.
     pub fn policy(&self) -> &Policy {
-        &self.learner.policy
+        self.learner.policy()
     }
 
     /// Trains the next batch: draws a task and its conditions, rolls out with noise, updates.
@@ -236,21 +289,30 @@ impl Trainer {
             });
         }
         let batch = self.next_batch;
-        let conditions = draw_conditions(&self.config, batch);
-        let trial = Trial::new(conditions)
-            .unwrap_or_else(|error| unreachable!("conditions are drawn from those there are: {error}"));
-        let episode = Episode::new(std::slice::from_ref(&trial), self.learner.numerics);
+        let prepared = self.prepared.take().filter(|prepared| prepared.batch == batch);
+        let Prepared { trial, episode, .. } =
+            prepared.unwrap_or_else(|| Prepared::new(&self.config, batch, self.learner.numerics));
         let noise = NoiseSource::training(self.config.seed, batch, trial.rows());
         let learned = match self.config.objective {
             Objective::Movement => {
+                let numerics = self.learner.numerics;
+                let (config, prepared) = (&self.config, &mut self.prepared);
+                let mut prepare_next = || {
+                    if batch + 1 < config.batches {
+                        *prepared = Some(Prepared::new(config, batch + 1, numerics));
+                    }
+                };
                 let played = self.learner.roll_out(&episode, Some(&noise));
-                self.learner.learn(&played, &episode.goal)
+                self.learner
+                    .learn_while(&played, &episode.goal, &mut prepare_next)
             }
             Objective::MuscleActivity => {
                 let teacher = self.teacher.as_ref().ok_or(Error::NoTeacher)?;
                 let (effector, numerics) = (&self.learner.effector, self.learner.numerics);
                 let shown = Demonstration::record(teacher, effector, &episode, numerics);
-                self.learner.imitate(&shown, Some(&noise))
+                self.learner
+                    .imitate(&shown, Some(&noise))
+                    .map_err(LearnError::from)
             }
         };
         match learned {
@@ -263,11 +325,7 @@ impl Trainer {
                     grad_norm,
                 })
             }
-            Err(NotFinite { quantity }) => Err(Error::Diverged {
-                batch,
-                conditions: Box::new(trial.conditions),
-                quantity,
-            }),
+            Err(error) => Err(Error::of_batch(error, batch, trial.conditions)),
         }
     }
 
@@ -293,7 +351,8 @@ impl Trainer {
         let batch = self.next_batch.saturating_sub(1);
         let evaluator = Evaluator {
             effector: &self.learner.effector,
-            policy: &self.learner.policy,
+            policy: self.learner.policy(),
+            card: self.learner.card().cloned(),
             numerics: self.learner.numerics,
             protocol: self.config.evaluation.clone(),
             seed: self.config.seed,
@@ -314,7 +373,11 @@ impl Trainer {
     }
 
     /// Everything that is needed to go on from here, in host memory.
+    ///
+    /// # Panics
+    /// When a card that has the network has failed.
     pub fn checkpoint(&self) -> Checkpoint {
+        self.learner.settle();
         Checkpoint {
             config: self.config.clone(),
             next_batch: self.next_batch,

@@ -229,6 +229,7 @@ fn scores_do_not_depend_on_which_conditions_run_side_by_side() {
             batch: 2,
             conditions_per_chunk,
             engine,
+            card: None,
         };
         evaluator
             .run(tasks, &mut |_| ControlFlow::Continue(()))

@@ -1,5 +1,5 @@
 //! `motif-worker bench`: how long a training batch takes, with the flags and keys of the PyTorch peer's benchmark;
-//! the products in it; an evaluation.
+//! the products in it; an evaluation; trainings side by side.
 
 use std::process::ExitCode;
 
@@ -14,6 +14,7 @@ pub enum Command {
     Train(Arguments),
     Evaluate(EvaluateArguments),
     Products(ProductsArguments),
+    Packed(PackedArguments),
 }
 
 impl Command {
@@ -26,6 +27,7 @@ impl Command {
             Command::Train(arguments) => train(arguments),
             Command::Evaluate(arguments) => evaluate(arguments),
             Command::Products(arguments) => products(arguments),
+            Command::Packed(arguments) => packed(arguments),
         }
     }
 }
@@ -39,6 +41,9 @@ pub struct EvaluateArguments {
     /// Threads within an episode
     #[arg(long, default_value_t = 1)]
     threads: usize,
+    /// cpu, cuda or cuda:N
+    #[arg(long, default_value = "cpu")]
+    device: Device,
     /// Timed evaluations
     #[arg(long, default_value_t = 3)]
     n: usize,
@@ -68,6 +73,38 @@ pub struct ProductsArguments {
     /// Timed repetitions
     #[arg(long, default_value_t = 20)]
     n: usize,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Time trainings side by side, as the slots of a worker run them: the base tasks, without evaluations.
+#[derive(Debug, Args)]
+pub struct PackedArguments {
+    /// Trainings at once, each on a thread of its own
+    #[arg(long, default_value_t = 1)]
+    runs: usize,
+    /// Hidden units
+    #[arg(long, default_value_t = 256)]
+    hidden: usize,
+    /// Trials in a batch
+    #[arg(long, default_value_t = 32)]
+    batch: usize,
+    /// Timed batches of each training
+    #[arg(long, default_value_t = 20)]
+    n: usize,
+    /// Batches before the timed ones
+    #[arg(long, default_value_t = 2)]
+    warmup: usize,
+    /// Program that runs the episodes: fused or reference
+    #[arg(long, default_value = "fused")]
+    engine: Engine,
+    /// cpu, cuda or cuda:N
+    #[arg(long, default_value = "cpu")]
+    device: Device,
+    /// Trials that a block of the card's threads has: 16, 8, 4, 2 or 1. No number but time depends on it
+    #[arg(long)]
+    rows_per_block: Option<usize>,
     /// One JSON object
     #[arg(long)]
     json: bool,
@@ -106,23 +143,32 @@ pub struct Arguments {
     /// f32 or f64
     #[arg(long, default_value = "f32")]
     precision: Precision,
+    /// Trials that a block of the card's threads has: 16, 8, 4, 2 or 1. No number but time depends on it
+    #[arg(long)]
+    rows_per_block: Option<usize>,
     /// One JSON object, with the keys of the peer's
     #[arg(long)]
     json: bool,
 }
 
 fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<ExitCode> {
-    let report =
-        motif_motor::bench::evaluation(arguments.hidden, arguments.threads, arguments.engine, arguments.n)?;
+    let report = motif_motor::bench::evaluation(
+        arguments.hidden,
+        arguments.threads,
+        arguments.engine,
+        arguments.device,
+        arguments.n,
+    )?;
     if arguments.json {
         println!("{}", serde_json::to_string(&report)?);
     } else {
         println!(
-            "{} units, {} conditions, {} trial steps, {} engine, threads: {}: {:.0} ms (median of {})",
+            "{} units, {} conditions, {} trial steps, {} engine on {}, threads: {}: {:.0} ms (median of {})",
             report.hidden,
             report.conditions,
             report.trial_steps,
             report.engine,
+            report.device,
             report.threads,
             report.total_ms,
             report.n
@@ -150,6 +196,29 @@ fn products(arguments: &ProductsArguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn packed(arguments: &PackedArguments) -> anyhow::Result<ExitCode> {
+    let options = BenchOptions {
+        hidden: arguments.hidden,
+        batch: arguments.batch,
+        device: arguments.device,
+        engine: arguments.engine,
+        n: arguments.n,
+        warmup: arguments.warmup,
+        rows_per_block: arguments.rows_per_block,
+        ..BenchOptions::default()
+    };
+    let report = motif_motor::bench::packed(&options, arguments.runs)?;
+    if arguments.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        println!(
+            "{} units, {} trainings on {}, {} engine: {:.0} batches a second in all, {:.1} ms a batch in each",
+            report.hidden, report.runs, report.device, report.engine, report.batches_per_s, report.batch_ms
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 fn train(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let report = motif_motor::bench::train(&BenchOptions {
         hidden: arguments.hidden,
@@ -162,6 +231,7 @@ fn train(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         n: arguments.n,
         warmup: arguments.warmup,
         seed: arguments.seed,
+        rows_per_block: arguments.rows_per_block,
     })?;
     if arguments.json {
         println!("{}", serde_json::to_string(&report)?);

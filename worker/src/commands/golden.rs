@@ -68,6 +68,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     std::panic::set_hook(Box::new(|_| {}));
     for precision in precisions {
         let numerics = Numerics::new(precision, arguments.device)?;
+        let numerics = match arguments.engine {
+            Engine::Reference => numerics.for_reference()?,
+            Engine::Fused => numerics,
+        };
         for name in &names {
             progress::say(&bar, &format!("{name}, {precision}"));
             let only = std::slice::from_ref(name);

@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
-use motif_motor::device::Device;
+use motif_motor::arm::MUSCLES;
+use motif_motor::config::TrainingConfig;
+use motif_motor::device::{Device, Precision};
+use motif_motor::engine::cuda::{Shape, driver};
 use motif_proto::client::Client;
 use motif_proto::worker::RegisterWorker;
 use tokio::signal::unix::{SignalKind, signal};
@@ -62,17 +65,21 @@ fn label(text: &str) -> Result<(String, String), String> {
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     log_to_stderr(arguments.log_json);
     let client = Client::new(&arguments.server, arguments.token)?;
-    let engine = Arc::new(Motor::new(arguments.device)?);
+    let slots = arguments
+        .slots
+        .unwrap_or_else(|| machine::default_slots(arguments.device));
+    let engine = Arc::new(Motor::new(arguments.device)?.with_slots(slots));
     let device = machine::facts(arguments.device);
+    if let Device::Cuda(index) = arguments.device {
+        tell_room(index, slots);
+    }
     let options = Options {
         about: RegisterWorker {
             name: arguments.name.unwrap_or_else(machine::name),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             device: device.kind,
             device_name: device.name,
-            slots: arguments
-                .slots
-                .unwrap_or_else(|| machine::default_slots(arguments.device)),
+            slots,
             memory_bytes: device.memory_bytes,
             labels: arguments.labels.into_iter().collect::<BTreeMap<_, _>>(),
             canary: None,
@@ -94,6 +101,28 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     // Threads that still train are not waited for: their runs were handed back or their time is up.
     runtime.shutdown_background();
     worked.map(|()| ExitCode::SUCCESS)
+}
+
+/// Says how many runs of the family's base network a card has room for.
+fn tell_room(index: usize, slots: u32) {
+    const UNITS: usize = 256;
+    let Ok((free, _)) = driver::memory(index) else {
+        return;
+    };
+    let config = TrainingConfig::default();
+    let inputs = config.network.inputs().observations();
+    let parameters = UNITS * (UNITS + inputs + 1) + MUSCLES * (UNITS + 1);
+    let (rows, steps) = (config.batch_size, config.longest_steps());
+    let a_run = Shape::new(UNITS, inputs).memory(Precision::F32, parameters, rows, steps);
+    let runs = free / a_run;
+    tracing::info!(
+        runs,
+        free_bytes = free,
+        "the card has room for so many runs of {UNITS} units"
+    );
+    if runs < slots as usize {
+        tracing::warn!("that is fewer than the {slots} slots: runs that find no memory fail");
+    }
 }
 
 /// Ready at the first SIGTERM or Ctrl-C; the second ends the process at once.

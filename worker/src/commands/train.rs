@@ -79,7 +79,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let mut training = engine.open(&spec, base.as_deref(), checkpoint.as_deref())?;
         let telling = Telling::begin(arguments.json, &spec, training.next_batch());
         let mut recorder = Recording { folder, telling };
-        let ended = drive(training.as_mut(), &stop, &mut recorder)?;
+        let ended = drive(training.as_mut(), &stop, None, &mut recorder)?;
         recorder.telling.end(ended, training.next_batch());
         Ok(())
     }));

@@ -13,7 +13,7 @@ use motif_proto::run::{CheckpointKind, FailureClass};
 use motif_proto::worker::{DeviceKind, Outcome, RegisterWorker, Verdict};
 use motif_worker::daemon::{self, DaemonError, Options};
 use motif_worker::outbox::Limits;
-use pretend::{EVALUATES_FOR_EVER, PANICS, Pretend};
+use pretend::{EVALUATES_FOR_EVER, FINDS_NO_MEMORY, PANICS, Pretend};
 use serde_json::json;
 use stub::{Stub, World};
 use tokio::sync::oneshot;
@@ -29,10 +29,11 @@ struct Daemon {
 }
 
 async fn daemon() -> Daemon {
-    daemon_with(Limits::default()).await
+    daemon_with(1, Limits::default()).await
 }
 
-async fn daemon_with(limits: Limits) -> Daemon {
+/// A daemon that takes so many runs at once, and keeps so much.
+async fn daemon_with(slots: u32, limits: Limits) -> Daemon {
     let stub = Stub::default();
     let client = Client::new(&stub.serve().await, None).expect("an address");
     let work_dir = tempfile::tempdir().expect("a folder");
@@ -42,7 +43,7 @@ async fn daemon_with(limits: Limits) -> Daemon {
             version: "0".to_owned(),
             device: DeviceKind::Cpu,
             device_name: "none".to_owned(),
-            slots: 1,
+            slots,
             memory_bytes: None,
             labels: BTreeMap::new(),
             canary: None,
@@ -225,7 +226,7 @@ async fn a_daemon_whose_outbox_is_full_hands_back_as_soon_as_the_coordinator_is_
         bytes: 1,
         ..Limits::default()
     };
-    let daemon = daemon_with(full).await;
+    let daemon = daemon_with(1, full).await;
     daemon.stub.submit(&spec(1_000_000), None);
     daemon.until("it trains", |_| daemon.trained() > 10).await;
     daemon.stub.world().away = true;
@@ -315,6 +316,53 @@ async fn stopping_does_not_wait_for_an_evaluation_and_the_evaluation_is_made_up_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_stops_at_rungs_does_what_an_undisturbed_one_does() {
+    let whole = daemon().await;
+    let undisturbed = whole.stub.submit(&spec(35), None);
+    assert_eq!(whole.until_finished().await, Outcome::Succeeded);
+    let whole = whole.stop().await;
+
+    // A rung right behind an evaluation, one between two, and one at which it stands already.
+    let rungs = [11, 17, 17];
+    let daemon = daemon().await;
+    let mut attempts = Vec::new();
+    let mut resume: Option<(u64, Vec<u8>)> = None;
+    for (i, rung) in rungs.into_iter().enumerate() {
+        let from = resume
+            .as_ref()
+            .map(|(next_batch, bytes)| (*next_batch, bytes.as_slice()));
+        attempts.push(daemon.stub.submit_until(&spec(35), from, rung));
+        daemon
+            .until("the rung is reached", |world| world.finishes.len() == i + 1)
+            .await;
+        let world = daemon.stub.world();
+        assert_eq!(world.finishes[i].outcome, Outcome::Reached { batch: rung });
+        let (last, bytes) = world.checkpoints.last().expect("a checkpoint");
+        assert_eq!((last.kind, last.next_batch), (CheckpointKind::Last, rung));
+        resume = Some((rung, bytes.clone()));
+    }
+    let from = resume
+        .as_ref()
+        .map(|(next_batch, bytes)| (*next_batch, bytes.as_slice()));
+    attempts.push(daemon.stub.submit(&spec(35), from));
+    daemon
+        .until("the run ends", |world| world.finishes.len() == rungs.len() + 1)
+        .await;
+    let stub = daemon.stop().await;
+    let (stub, whole) = (stub.world(), whole.world());
+    assert_eq!(stub.finishes[3].outcome, Outcome::Succeeded);
+    for series in ["loss/total", "validation/total"] {
+        let steps: Vec<u64> = attempts
+            .iter()
+            .flat_map(|&attempt| stub.steps(attempt, series))
+            .collect();
+        assert_eq!(steps, whole.steps(undisturbed, series), "{series}");
+    }
+    let end = |world: &World| world.checkpoints.last().map(|(_, bytes)| bytes.clone());
+    assert_eq!(end(&stub), end(&whole));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_spoilt_checkpoint_is_not_resumed_from() {
     let daemon = daemon().await;
     daemon.stub.submit(&spec(30), Some((1, b"[1,0]")));
@@ -378,6 +426,32 @@ async fn a_panic_of_the_training_ends_the_attempt_and_not_the_daemon() {
             world.finishes.iter().any(|finish| finish.attempt == next)
         })
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_share_a_device_and_the_one_that_finds_no_memory_there_takes_none_down() {
+    let daemon = daemon_with(4, Limits::default()).await;
+    let packed: Vec<_> = (0..3)
+        .map(|_| daemon.stub.submit(&spec(1_000_000), None))
+        .collect();
+    daemon
+        .until("three train side by side", |world| {
+            packed.iter().all(|attempt| world.metrics.contains_key(attempt))
+        })
+        .await;
+    let mut too_large = spec(30);
+    too_large["name"] = json!(FINDS_NO_MEMORY);
+    let refused = daemon.stub.submit(&too_large, None);
+    let Outcome::Failed { failure } = daemon.until_finished().await else {
+        panic!("it found memory")
+    };
+    assert_eq!(failure.class, FailureClass::OutOfMemory);
+    assert_eq!(daemon.stub.world().finishes[0].attempt, refused);
+    let trained = daemon.trained();
+    daemon
+        .until("the others go on", |_| daemon.trained() > trained + 10)
+        .await;
+    assert_eq!(daemon.stub.world().finishes.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

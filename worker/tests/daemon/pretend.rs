@@ -8,12 +8,14 @@ use motif_motor::evaluation::Evaluation;
 use motif_motor::loss::Losses;
 use motif_motor::tasks::{Mode, Task, TrialConditions};
 use motif_motor::training::BatchReport;
-use motif_proto::run::Failure;
+use motif_proto::run::{Failure, FailureClass};
 use motif_proto::spec::ExperimentSpec;
 use motif_worker::engine::{Engine, Training, Watch};
 
 /// Name of an experiment whose third batch panics.
 pub(crate) const PANICS: &str = "panics";
+/// Name of an experiment that there is no memory for.
+pub(crate) const FINDS_NO_MEMORY: &str = "finds no memory";
 /// Name of an experiment whose evaluations end only when they are asked to.
 pub(crate) const EVALUATES_FOR_EVER: &str = "evaluates for ever";
 
@@ -30,6 +32,12 @@ impl Engine for Pretend {
         base: Option<&[u8]>,
         resume: Option<&[u8]>,
     ) -> Result<Box<dyn Training>, Failure> {
+        if spec.name == FINDS_NO_MEMORY {
+            return Err(Failure {
+                class: FailureClass::OutOfMemory,
+                message: "out of pretended memory".to_owned(),
+            });
+        }
         let (next_batch, evaluated) = resume.or(base).map_or((0, None), |bytes| {
             serde_json::from_slice(bytes).expect("a pretended checkpoint")
         });

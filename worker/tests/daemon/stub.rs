@@ -100,6 +100,22 @@ impl Stub {
         self.submit_on(spec, None, resume)
     }
 
+    /// Puts a run into the queue that is to stop before a batch.
+    pub(crate) fn submit_until(
+        &self,
+        spec: &serde_json::Value,
+        resume: Option<(u64, &[u8])>,
+        stop_before: u64,
+    ) -> AttemptId {
+        let mut world = self.world();
+        // Under the lock, so that nobody claims it before it says where to stop.
+        let attempt = world.queue(spec, None, resume);
+        if let Some(claim) = world.claims.back_mut() {
+            claim.stop_before = Some(stop_before);
+        }
+        attempt
+    }
+
     /// Puts a run into the queue that starts from a base.
     pub(crate) fn submit_on(
         &self,
@@ -107,11 +123,21 @@ impl Stub {
         base: Option<(u64, &[u8])>,
         resume: Option<(u64, &[u8])>,
     ) -> AttemptId {
+        self.world().queue(spec, base, resume)
+    }
+}
+
+impl World {
+    fn queue(
+        &mut self,
+        spec: &serde_json::Value,
+        base: Option<(u64, &[u8])>,
+        resume: Option<(u64, &[u8])>,
+    ) -> AttemptId {
         let attempt = AttemptId::new();
-        let mut world = self.world();
         let resume = resume.map(|(next_batch, bytes)| {
             let checkpoint = CheckpointId::new();
-            world.contents.insert(checkpoint, bytes.to_vec());
+            self.contents.insert(checkpoint, bytes.to_vec());
             ResumePoint {
                 checkpoint,
                 next_batch,
@@ -121,7 +147,7 @@ impl Stub {
         });
         let base = base.map(|(next_batch, bytes)| {
             let checkpoint = CheckpointId::new();
-            world.contents.insert(checkpoint, bytes.to_vec());
+            self.contents.insert(checkpoint, bytes.to_vec());
             BaseCheckpoint {
                 checkpoint,
                 run: RunId::new(),
@@ -132,21 +158,20 @@ impl Stub {
                 size_bytes: bytes.len() as u64,
             }
         });
-        world.claims.push_back(Claim {
+        self.claims.push_back(Claim {
             run: RunId::new(),
             attempt,
             token: FencingToken(3),
             spec: ExperimentSpec::resolve(spec, None).expect("a valid spec"),
             base,
             resume,
+            stop_before: None,
             slots: 1,
             lease_seconds: 30,
         });
         attempt
     }
-}
 
-impl World {
     /// Steps of a series of an attempt, in the order of their arrival.
     pub(crate) fn steps(&self, attempt: AttemptId, series: &str) -> Vec<u64> {
         let batches = self.metrics.get(&attempt).into_iter().flatten();

@@ -1,3 +1,4 @@
 mod documents;
 mod pages;
 mod pulling;
+mod studies;

@@ -209,6 +209,17 @@ impl Table<'_> {
         }
     }
 
+    /// Takes all fields that were not read yet, whatever their names.
+    pub fn rest(&mut self) -> Map<String, Value> {
+        std::mem::take(&mut self.fields)
+    }
+
+    /// What was given for the field, without reading it.
+    #[must_use]
+    pub fn peek(&self, name: &str) -> Option<&Value> {
+        self.fields.get(name)
+    }
+
     /// Whether the field was given, without reading it.
     #[must_use]
     pub fn is_given(&self, name: &str) -> bool {

@@ -67,6 +67,15 @@ impl Table<'_> {
         self.problems.iter().any(|problem| problem.pointer == pointer)
     }
 
+    /// Whether a problem with the field or something in it was recorded.
+    #[must_use]
+    pub fn is_wrong_below(&self, name: &str) -> bool {
+        let pointer = self.pointer_to(name);
+        let inside = format!("{pointer}/");
+        let mut problems = self.problems.iter();
+        problems.any(|problem| problem.pointer == pointer || problem.pointer.starts_with(&inside))
+    }
+
     /// Refuses a field that has no place here, and says why.
     pub fn refuse(&mut self, name: &'static str, detail: impl Into<String>) {
         if let Some(given) = self.take(name) {

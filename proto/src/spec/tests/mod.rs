@@ -472,3 +472,4 @@ fn two_regions() -> Value {
 
 mod presets;
 mod regions;
+mod sweep;

@@ -15,6 +15,7 @@ import type { StreamState } from "../../live";
 import { ErrorNotice, LiveMark } from "../../parts/notice";
 import { ProgressBar } from "../../parts/progress";
 import { StateBadge } from "../../parts/state";
+import { useMaySubmit } from "../../session";
 import { RunActions } from "./actions";
 import { secondsLeft } from "./eta";
 import { isOver } from "./use-run";
@@ -35,13 +36,14 @@ export interface RunHeaderProps {
 
 export function RunHeader({ run, stream, onChanged }: RunHeaderProps) {
   const now = useNow(1_000);
+  const maySubmit = useMaySubmit();
   return (
     <header class="run-head">
       <div class="page-head">
         <h1>{run.name}</h1>
         <StateBadge state={run.state} pausing={run.pausing} />
         <LiveMark state={stream} ended={isOver(run)} />
-        <RunActions run={run} now={now} onChanged={onChanged} />
+        {maySubmit && <RunActions run={run} now={now} onChanged={onChanged} />}
       </div>
       <p class="run-sub">
         <span class="kind">{run.kind}</span>

@@ -7,6 +7,7 @@ import { formatCount } from "../../format";
 import { Icon } from "../../parts/icon";
 import { ErrorNotice, LiveMark } from "../../parts/notice";
 import { usePolled } from "../../poll";
+import { useMaySubmit } from "../../session";
 import { NewRunDialog } from "./new-run";
 import { RunTable } from "./table";
 import { useRuns } from "./use-runs";
@@ -33,6 +34,7 @@ export function RunsPage() {
   const text = query["q"] ?? "";
   const runs = useRuns({ state, text });
   const queue = usePolled(api.queue, POLL_MS);
+  const maySubmit = useMaySubmit();
   const [submitting, setSubmitting] = useState(false);
 
   useEffect(() => {
@@ -53,15 +55,17 @@ export function RunsPage() {
       <div class="page-head">
         <h1>Runs</h1>
         <LiveMark state={runs.stream} />
-        <button
-          type="button"
-          class="button button-primary"
-          onClick={() => {
-            setSubmitting(true);
-          }}
-        >
-          <Icon name="plus" /> New run
-        </button>
+        {maySubmit && (
+          <button
+            type="button"
+            class="button button-primary"
+            onClick={() => {
+              setSubmitting(true);
+            }}
+          >
+            <Icon name="plus" /> New run
+          </button>
+        )}
       </div>
       <WorkersStrip />
       <div class="filters">

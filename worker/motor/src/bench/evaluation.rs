@@ -9,7 +9,7 @@ use super::median_ms;
 use crate::arm::Effector;
 use crate::config::EvaluationConfig;
 use crate::device::{Device, Numerics, Precision, set_intra_op_threads};
-use crate::engine::Engine;
+use crate::engine::{Engine, cuda};
 use crate::error::Error;
 use crate::evaluation::{CONDITIONS_PER_CHUNK, Evaluator};
 use crate::policy::{Activation, NetworkConfig, Policy};
@@ -21,6 +21,7 @@ pub struct EvaluationReport {
     pub hidden: usize,
     pub threads: usize,
     pub engine: String,
+    pub device: String,
     pub n: usize,
     pub conditions: usize,
     /// Trials × steps of an evaluation.
@@ -38,9 +39,14 @@ pub fn evaluation(
     hidden: usize,
     threads: usize,
     engine: Engine,
+    device: Device,
     n: usize,
 ) -> Result<EvaluationReport, Error> {
-    let numerics = Numerics::new(Precision::F32, Device::Cpu)?.with_threads(threads);
+    let numerics = Numerics::new(Precision::F32, device)?.with_threads(threads);
+    let numerics = match engine {
+        Engine::Reference => numerics.for_reference()?,
+        Engine::Fused => numerics,
+    };
     let config = NetworkConfig::leaky(hidden, Activation::Softplus);
     config.validate()?;
     set_intra_op_threads(match engine {
@@ -60,6 +66,7 @@ pub fn evaluation(
             batch,
             conditions_per_chunk: CONDITIONS_PER_CHUNK,
             engine,
+            card: cuda::card_for(&policy, numerics)?,
         };
         let begin = Instant::now();
         last = Some(evaluator.evaluate(&Task::BASE, &mut |_| ControlFlow::Continue(()))?);
@@ -74,6 +81,7 @@ pub fn evaluation(
         hidden,
         threads,
         engine: engine.to_string(),
+        device: device.to_string(),
         n,
         conditions: conditions.len(),
         trial_steps: conditions.iter().map(steps_of).sum(),

@@ -1,7 +1,8 @@
 //! How long a training batch takes, measured as the PyTorch peer's benchmark does; the products in it alone; and an
-//! evaluation.
+//! evaluation; trainings side by side.
 
 mod evaluation;
+mod packed;
 mod products;
 
 use std::time::Instant;
@@ -9,6 +10,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 pub use self::evaluation::{EvaluationReport, evaluation};
+pub use self::packed::{PackedReport, packed};
 pub use self::products::{ProductsReport, products};
 
 use crate::config::{TrainingConfig, check};
@@ -16,7 +18,7 @@ use crate::device::{Device, Numerics, Precision, set_intra_op_threads};
 use crate::engine::{Engine, NoiseSource};
 use crate::environment::Episode;
 use crate::error::Error;
-use crate::learner::{Learner, NotFinite};
+use crate::learner::Learner;
 use crate::policy::{Activation, NetworkConfig, Policy};
 use crate::random::{Purpose, Stream};
 use crate::tasks::{HOLD_STEPS, Mode, STABLE_STEPS, Task, Trial, TrialConditions};
@@ -35,6 +37,8 @@ pub struct BenchOptions {
     pub n: usize,
     pub warmup: usize,
     pub seed: u64,
+    /// Rows of a block on a card; `None` for what trainings have.
+    pub rows_per_block: Option<usize>,
 }
 
 impl Default for BenchOptions {
@@ -50,6 +54,7 @@ impl Default for BenchOptions {
             n: 20,
             warmup: 1,
             seed: 0,
+            rows_per_block: None,
         }
     }
 }
@@ -95,7 +100,14 @@ pub fn train(options: &BenchOptions) -> Result<BenchReport, Error> {
         "must be 102 to 10000",
     )?;
     check("n", options.n > 0, "must be at least 1")?;
-    let numerics = Numerics::new(options.precision, options.device)?.with_threads(options.threads);
+    let config = TrainingConfig {
+        engine: options.engine,
+        ..config
+    };
+    let numerics = Numerics::new(options.precision, options.device)?
+        .with_threads(options.threads)
+        .with_rows_per_block(options.rows_per_block)
+        .for_training(&config)?;
     // The fused engine has threads of its own.
     set_intra_op_threads(match options.engine {
         Engine::Reference => options.threads,
@@ -109,7 +121,7 @@ pub fn train(options: &BenchOptions) -> Result<BenchReport, Error> {
         config.clip,
         numerics,
     )
-    .with_engine(options.engine);
+    .with_engine(options.engine)?;
     let mut timings = Vec::with_capacity(options.n);
     for batch in 0..options.warmup + options.n {
         let timing = time_batch(&mut learner, options, batch as u64)?;
@@ -149,11 +161,7 @@ fn time_batch(learner: &mut Learner, options: &BenchOptions, batch: u64) -> Resu
     let rolled_out = now();
     let learnt = learner.learn(&played, &episode.goal);
     let learnt_at = now();
-    let (losses, _) = learnt.map_err(|NotFinite { quantity }| Error::Diverged {
-        batch,
-        conditions: Box::new(trial.conditions),
-        quantity,
-    })?;
+    let (losses, _) = learnt.map_err(|error| Error::of_batch(error, batch, trial.conditions))?;
     Ok(Timing {
         setup: (ready - begin).as_secs_f64(),
         forward: (rolled_out - ready).as_secs_f64(),
@@ -241,8 +249,22 @@ mod tests {
     }
 
     #[test]
+    fn trainings_side_by_side_are_timed_together() {
+        let options = BenchOptions {
+            hidden: 8,
+            batch: 2,
+            n: 2,
+            ..BenchOptions::default()
+        };
+        let report = packed(&options, 3).expect("runs");
+        assert_eq!((report.runs, report.n), (3, 2));
+        assert!((report.batches_per_s * report.wall_s - 6.0).abs() < 1e-9);
+        assert!(matches!(packed(&options, 0), Err(Error::InvalidConfig { .. })));
+    }
+
+    #[test]
     fn an_evaluation_and_the_products_are_timed_whole() {
-        let report = evaluation(4, 2, Engine::Fused, 1).expect("runs");
+        let report = evaluation(4, 2, Engine::Fused, Device::Cpu, 1).expect("runs");
         assert_eq!(report.conditions, 100);
         assert!(report.trial_steps > 100 * 32 * 125 && report.total_ms > 0.0);
         let report = products(16, 2, 3, 1, 2).expect("runs");

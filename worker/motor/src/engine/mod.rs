@@ -1,5 +1,8 @@
 //! Engines: programs that run an episode of arm and network. All give the same numbers to rounding.
+//!
+//! `fused` and [`cuda`] are halves of one engine, for the processor and for a card.
 
+pub mod cuda;
 mod fused;
 mod reference;
 
@@ -17,7 +20,7 @@ use serde::{Deserialize, Serialize};
 pub enum Engine {
     /// Tensor operations and libtorch's autograd.
     Reference,
-    /// Whole episodes of leaky networks on the CPU, with a derived adjoint.
+    /// Whole episodes of leaky networks, on the CPU or a card, with a derived adjoint.
     Fused,
 }
 

@@ -102,6 +102,8 @@ enum FileError {
     Network(#[from] crate::error::Error),
     #[error(transparent)]
     Engine(#[from] crate::engine::NotCovered),
+    #[error(transparent)]
+    Card(#[from] crate::engine::cuda::CardError),
     #[error("tensors do not fit each other: {0}")]
     Operation(String),
     #[error("the loss or its gradient is not finite: {0}")]
@@ -160,11 +162,13 @@ fn compare(
     let name = file.name.as_str();
     let is = |family: &str| name.starts_with(family);
     let by_reference = engine == Engine::Reference;
+    // The arm alone is run by the processor's half of the fused engine.
+    let alone = numerics.card().is_none();
     match name {
         _ if is("arm_rollout") && by_reference => arm::open_loop(file, numerics, comparison),
-        _ if is("arm_rollout") => fused_arm::open_loop(file, numerics, comparison),
+        _ if is("arm_rollout") && alone => fused_arm::open_loop(file, numerics, comparison),
         _ if is("arm_extra") && by_reference => arm::loads_gradients_curves(file, numerics, comparison),
-        _ if is("arm_extra") => fused_arm::loads_gradients_curves(file, numerics, comparison),
+        _ if is("arm_extra") && alone => fused_arm::loads_gradients_curves(file, numerics, comparison),
         // Trials are laid out before any engine runs them.
         _ if is("task_trials") || is("composable_trials") => tasks::trials(file, numerics, comparison),
         _ if is("rnn_noise") && by_reference => network::noisy_calls(file, numerics, comparison),

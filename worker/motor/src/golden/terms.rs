@@ -1,13 +1,14 @@
-//! An episode without noise and its loss terms, run by either engine.
+//! An episode without noise and its loss terms, run by either engine, on the processor or on a card.
 
 use tch::Tensor;
 
 use super::FileError;
 use crate::arm::Effector;
 use crate::device::Numerics;
+use crate::engine::cuda::{CardEngine, card_for};
 use crate::engine::{Engine, FusedEngine, Recording, Rollout, roll_out};
 use crate::environment::Episode;
-use crate::loss::{LossTerms, LossWeights, weight_size};
+use crate::loss::{LossTerms, LossWeights, Losses, weight_size};
 use crate::policy::Policy;
 
 /// One term of the loss, under the reference's name.
@@ -28,6 +29,7 @@ pub(super) fn play(
 ) -> Result<(Rollout, Vec<Term>), FileError> {
     match engine {
         Engine::Reference => Ok(play_by_reference(policy, episode, weights, numerics)),
+        Engine::Fused if numerics.card().is_some() => play_on_card(policy, episode, weights, numerics),
         Engine::Fused => play_fused(policy, episode, weights, numerics),
     }
 }
@@ -72,7 +74,7 @@ fn play_fused(
     let rollout = engine.rollout(numerics);
     let losses = engine.losses(weights, size.as_ref());
     // The engine forgets an episode when its slopes are asked for.
-    let mut term = |name: &'static str, value: f64, position: f64, weights: LossWeights| {
+    let mut scalar = |position: f64, weights: LossWeights| {
         engine.roll_out(&effective, episode, None);
         let slopes = engine.slopes_of(position, &weights);
         let size = if weights.weight == 0.0 {
@@ -80,13 +82,53 @@ fn play_fused(
         } else {
             size.as_ref()
         };
-        let scalar = size
+        Ok(size
             .into_iter()
-            .fold(effective.dot(&slopes), |sum, term| sum + term);
-        Term { name, value, scalar }
+            .fold(effective.dot(&slopes), |sum, term| sum + term))
+    };
+    let terms = terms(&losses, weights, &mut scalar)?;
+    Ok((rollout, terms))
+}
+
+/// The gradient of a card's engine comes as numbers: Σ over parameters of parameter × number has it.
+fn play_on_card(
+    policy: &Policy,
+    episode: &Episode,
+    weights: &LossWeights,
+    numerics: Numerics,
+) -> Result<(Rollout, Vec<Term>), FileError> {
+    let (Some(card), Policy::Leaky(leaky)) = (card_for(policy, numerics)?, policy) else {
+        return Err(FileError::NotCovered(Engine::Fused));
+    };
+    let mut engine = CardEngine::new(leaky, card, numerics.precision())?;
+    engine.roll_out(episode, None, true)?;
+    let rollout = engine.rollout(numerics)?;
+    let losses = engine.losses(weights)?;
+    let mut scalar = |position: f64, weights: LossWeights| {
+        engine.roll_out(episode, None, true)?;
+        let slopes = engine.gradients_of(position, &weights)?;
+        let products = policy.trainable().zip(&slopes);
+        Ok(products
+            .map(|((_, parameter), slope)| (parameter * slope).sum(numerics.kind()))
+            .sum())
+    };
+    let terms = terms(&losses, weights, &mut scalar)?;
+    Ok((rollout, terms))
+}
+
+/// The terms that are used, their total last. `scalar` has the gradient of the position error, so weighted, and of the
+/// other terms.
+fn terms(
+    losses: &Losses,
+    weights: &LossWeights,
+    scalar: &mut dyn FnMut(f64, LossWeights) -> Result<Tensor, FileError>,
+) -> Result<Vec<Term>, FileError> {
+    let mut term = |name, value, position, weights| {
+        let scalar = scalar(position, weights)?;
+        Ok::<_, FileError>(Term { name, value, scalar })
     };
     let alone = LossWeights::POSITION_ONLY;
-    let mut terms = vec![term("l1_dist", losses.position, 1.0, alone)];
+    let mut terms = vec![term("l1_dist", losses.position, 1.0, alone)?];
     for (name, value, only) in [
         (
             "l1_rate",
@@ -122,9 +164,9 @@ fn play_fused(
         ),
     ] {
         if only != alone {
-            terms.push(term(name, value, 0.0, only));
+            terms.push(term(name, value, 0.0, only)?);
         }
     }
-    terms.push(term("total", losses.total, 1.0, *weights));
-    Ok((rollout, terms))
+    terms.push(term("total", losses.total, 1.0, *weights)?);
+    Ok(terms)
 }

@@ -10,9 +10,10 @@ use crate::arm::Effector;
 use crate::config::EvaluationConfig;
 use crate::device::Numerics;
 use crate::engine::Engine;
+use crate::engine::cuda::card_for;
 use crate::environment::Episode;
 use crate::evaluation::{CONDITIONS_PER_CHUNK, ConditionOutcome, Evaluation, Evaluator};
-use crate::learner::Learner;
+use crate::learner::{LearnError, Learner};
 use crate::loss::{LossWeights, Losses};
 use crate::tasks::{Mode, Task, Trial, TrialConditions, delay_steps};
 
@@ -34,16 +35,19 @@ pub(super) fn updates(
         Some(CLIP),
         numerics,
     )
-    .with_engine(engine);
+    .with_engine(engine)?;
     let (mut losses, mut norms) = (Vec::new(), Vec::new());
     for (trial, update) in file.literal::<Vec<StoredTrial>>("trials")?.into_iter().zip(1..) {
         let episode = Episode::new(&[stored_trial(trial)?], numerics);
         let played = learner.roll_out(&episode, None);
         let learnt = learner.learn(&played, &episode.goal);
-        let (loss, norm) = learnt.map_err(|error| FileError::NotFinite(error.quantity))?;
+        let (loss, norm) = learnt.map_err(|error| match error {
+            LearnError::NotFinite(error) => FileError::NotFinite(error.quantity),
+            LearnError::Card(error) => FileError::Card(error),
+        })?;
         losses.push(loss);
         norms.push(norm);
-        for (name, parameter) in learner.policy.trainable() {
+        for (name, parameter) in learner.policy().trainable() {
             let name = format!("after{update}/{name}");
             comparison.stored(Quantity::Training, file, &name, parameter)?;
         }
@@ -121,9 +125,11 @@ pub(super) fn evaluation(
         .split(',')
         .map(str::parse)
         .collect::<Result<Vec<Task>, _>>()?;
+    let policy = file.policy(numerics)?;
     let evaluator = Evaluator {
         effector: &Effector::new(numerics),
-        policy: &file.policy(numerics)?,
+        card: card_for(&policy, numerics)?,
+        policy: &policy,
         numerics,
         protocol: EvaluationConfig {
             noise: false,
@@ -135,9 +141,7 @@ pub(super) fn evaluation(
         conditions_per_chunk: CONDITIONS_PER_CHUNK,
         engine,
     };
-    let outcomes = evaluator
-        .run(&tasks, &mut |_| std::ops::ControlFlow::Continue(()))
-        .unwrap_or_else(|_| unreachable!("nobody interrupts"));
+    let outcomes = evaluator.run(&tasks, &mut |_| std::ops::ControlFlow::Continue(()))?;
     compare_table(file, &tasks, &outcomes, comparison)
 }
 

@@ -22,7 +22,7 @@ pub(super) struct Layout {
 pub(super) struct Block {
     pub(super) connection: Connection,
     pub(super) matrix: Matrix,
-    rows: Range<i64>,
+    pub(super) rows: Range<i64>,
     pub(super) columns: Range<i64>,
     sign: Sign,
     trainable: bool,

@@ -3,6 +3,7 @@
 use tch::Tensor;
 
 use super::parameters::{Group, Initial, Parameters, Slot, refuse_unknown};
+use super::parts::{Part, Whole};
 use super::{EffectiveLeaky, LeakyConfig, RegionNetwork, RunningUnits, UnitNoise, UnitState};
 use crate::arm::MUSCLES;
 use crate::checkpoint::CheckpointError;
@@ -86,6 +87,21 @@ impl LeakyPolicy {
             output_weight: self.readout.expect(OUTPUT_WEIGHT).shallow_clone(),
             output_bias: self.readout.expect(OUTPUT_BIAS).shallow_clone(),
         }
+    }
+
+    /// What the matrices of [`effective`](Self::effective) are made of; what no part covers is b as it begins, or 0.
+    pub(crate) fn parts(&self) -> Vec<Part> {
+        let hidden = self.config().hidden as i64;
+        let mut parts = self.network.parts();
+        for (name, whole, columns) in [
+            (OUTPUT_WEIGHT, Whole::OutputWeight, 0..hidden),
+            (OUTPUT_BIAS, Whole::OutputBias, 0..1),
+        ] {
+            let outputs = 0..MUSCLES as i64;
+            let tensor = self.readout.expect(name);
+            parts.push(Part::as_it_is(whole, outputs, columns, name.to_owned(), tensor));
+        }
+        parts
     }
 
     /// The network made ready to be called many times with its present weights.

@@ -3,7 +3,8 @@
 //! - [`NetworkConfig`], [`RegionsConfig`]: which network, as plain data;
 //! - `parameters`: named tensors, their initial values, which of them are trained;
 //! - `layout`, `network`, `units`: leaky units in regions ([`RegionNetwork`]), their weight blocks, and their steps;
-//! - `leaky`, `gru`: the policies, made of units and outputs; `effective`: their matrices as they act;
+//! - `leaky`, `gru`: the policies, made of units and outputs; `effective`, `parts`: their matrices as
+//!   they act, as tensors and as a list of what they are made of;
 //! - `transfer`, `side_by_side`: networks made from trained ones.
 //!
 //! `docs/policies.md`, `docs/regions.md` and `docs/transfer.md` have the equations and the names.
@@ -16,6 +17,7 @@ mod layout;
 mod leaky;
 mod network;
 mod parameters;
+mod parts;
 mod regions;
 mod side_by_side;
 mod side_by_side_file;
@@ -34,6 +36,7 @@ pub use self::leaky::{LeakyPolicy, RunningLeaky};
 pub use self::network::{RegionNetwork, UnknownRegion};
 pub use self::parameters::Group;
 pub(crate) use self::parameters::checked;
+pub(crate) use self::parts::{Bounded, Whole};
 pub use self::regions::{Connection, InputRegion, RecurrentRegion, RegionsConfig, Sign};
 pub use self::side_by_side::{InputBlocks, SideBySide, SideBySideSequence, StitchError};
 pub use self::side_by_side_file::{Member, SideBySideFile};

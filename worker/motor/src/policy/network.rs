@@ -6,6 +6,7 @@ use tch::Tensor;
 
 use super::layout::{Block, Layout, Matrix};
 use super::parameters::{Parameters, Slot};
+use super::parts::{Bounded, Part, Whole};
 use super::regions::{FIRING, MASK, SIGN};
 use super::{Bounds, LeakyConfig, RunningUnits, UnitNoise, UnitState};
 use crate::checkpoint::CheckpointError;
@@ -188,6 +189,53 @@ impl RegionNetwork {
         } else {
             part("") * part(MASK)
         }
+    }
+
+    /// What W, U and b are made of: as [`recurrent_matrix`](Self::recurrent_matrix), [`input_matrix`](Self::input_matrix)
+    /// and [`base_firing`](Self::base_firing) put them together, but as a list.
+    pub(super) fn parts(&self) -> Vec<Part> {
+        let column_mask = self.config.inputs.column_mask();
+        let of_blocks = self.layout.blocks.iter().filter_map(|block| {
+            let name = |suffix: &str| format!("{}{}{suffix}", self.layout.prefix, block.connection.name());
+            let (whole, bounded) = match block.matrix {
+                Matrix::Recurrent => (Whole::Recurrent, Bounded::Recurrent),
+                Matrix::Input => (Whole::Input, Bounded::Input),
+                Matrix::Unused => return None,
+            };
+            let mask = self.parameters.expect(&name(MASK));
+            let factor = if self.config.constrained {
+                mask * self.parameters.expect(&name(SIGN))
+            } else if self.config.ignore_masks {
+                mask.ones_like()
+            } else {
+                mask.shallow_clone()
+            };
+            let factor = match &column_mask {
+                Some(mask) if whole == Whole::Input => {
+                    let mask = self.numerics.tensor(mask, &[self.layout.inputs]);
+                    let columns = &block.columns;
+                    factor * mask.narrow(0, columns.start, columns.end - columns.start)
+                }
+                _ => factor,
+            };
+            Some(Part {
+                whole,
+                rows: block.rows.clone(),
+                columns: block.columns.clone(),
+                name: name(""),
+                factor,
+                bounded: self.config.constrained.then_some(bounded),
+            })
+        });
+        let mut start = 0;
+        let of_regions = self.layout.regions.recurrent.iter().filter_map(|region| {
+            let rows = start..start + region.units as i64;
+            start = rows.end;
+            let name = format!("{}{}{FIRING}", self.layout.prefix, region.name);
+            let tensor = self.parameters.get(&name)?;
+            Some(Part::as_it_is(Whole::BaseFiring, rows, 0..1, name, tensor))
+        });
+        of_blocks.chain(of_regions).collect()
     }
 
     /// The network made ready to be called many times with its present weights.

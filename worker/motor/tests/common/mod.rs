@@ -3,6 +3,9 @@
 // Each test program uses some of these.
 #![allow(dead_code, clippy::cast_possible_wrap)]
 
+pub(crate) mod cases;
+pub(crate) mod host_card;
+
 use motif_motor::arm::Effector;
 use motif_motor::device::{Numerics, set_intra_op_threads};
 use motif_motor::engine::{NoiseSource, Recording, Rollout, roll_out};

@@ -22,7 +22,7 @@ use crate::policy::{Effective, EffectiveLeaky, LeakyPolicy, Policy};
 pub enum NotCovered {
     #[error("the fused engine runs leaky networks only")]
     Network,
-    #[error("the fused engine computes on the CPU only")]
+    #[error("this half of the fused engine computes on the CPU only")]
     Device,
 }
 
@@ -56,7 +56,9 @@ impl FusedEngine {
     pub fn covers(policy: &Policy, numerics: Numerics) -> Result<(), NotCovered> {
         match policy {
             Policy::Gru(_) => Err(NotCovered::Network),
-            Policy::Leaky(_) if numerics.device() != tch::Device::Cpu => Err(NotCovered::Device),
+            Policy::Leaky(_) if numerics.device() != tch::Device::Cpu || numerics.card().is_some() => {
+                Err(NotCovered::Device)
+            }
             Policy::Leaky(_) => Ok(()),
         }
     }
