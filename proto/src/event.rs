@@ -1,7 +1,8 @@
 //! What the server-sent event streams carry.
 //!
 //! `GET /runs/{id}/events` tells everything about one run, `GET /events` only the `run` events of all runs.
-//! The event's name is the variant's (`run`, `metrics`, `rewind`, `checkpoint`, `artifact`, `reset`), its data the JSON
+//! The event's name is the variant's (`run`, `metrics`, `rewind`, `checkpoint`, `artifact`,
+//! `log`, `reset`), its data the JSON
 //! of what the variant holds, its id what to send as `Last-Event-ID` to go on from there. Both streams
 //! begin with the current state, so a page can subscribe first and fetch curves after.
 
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::artifact::Artifact;
 use crate::id::RunId;
+use crate::log::LogCursor;
 use crate::metrics::SeriesPoints;
 use crate::run::{Checkpoint, RunSummary};
 
@@ -27,6 +29,8 @@ pub enum Event {
     Checkpoint(Checkpoint),
     /// A file that the run made became durable.
     Artifact(Artifact),
+    /// The run's log has more lines.
+    Log(LogAppended),
     /// Too much happened since `Last-Event-ID`, or runs were deleted: fetch everything anew.
     Reset(Reset),
 }
@@ -41,6 +45,7 @@ impl Event {
             Self::Rewind(_) => "rewind",
             Self::Checkpoint(_) => "checkpoint",
             Self::Artifact(_) => "artifact",
+            Self::Log(_) => "log",
             Self::Reset(_) => "reset",
         }
     }
@@ -54,6 +59,17 @@ pub struct MetricsAppended {
     pub run: RunId,
     /// The new points.
     pub series: Vec<SeriesPoints>,
+}
+
+/// The log of a run has grown. The lines are at `GET /runs/{id}/logs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct LogAppended {
+    /// Whose log.
+    pub run: RunId,
+    /// The place behind the newest line.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "1.42"))]
+    pub end: LogCursor,
 }
 
 /// A run goes on from an earlier batch.

@@ -12,6 +12,9 @@
 //! - [`metrics`]: series names, batches of points and what a curve query answers
 //! - [`worker`]: the worker's side of the protocol: register, claim, heartbeat, metrics, checkpoints, finish
 //! - [`upload`]: large files in parts
+//! - [`log`]: log lines of attempts; `mask` (feature `mask`): hides secrets in them
+//! - [`monitoring`]: names of what Prometheus can read
+//! - `otlp` (feature `otlp`): spans for an OpenTelemetry collector
 //! - [`canary`]: by which a worker shows that it computes rightly
 //! - [`event`]: what the server-sent event streams carry
 //! - [`problem`]: the error document of RFC 9457; [`health`]: whether a coordinator can work
@@ -31,12 +34,18 @@ pub mod client;
 pub mod event;
 pub mod health;
 pub mod id;
+pub mod log;
+#[cfg(feature = "mask")]
+pub mod mask;
 pub mod metrics;
+pub mod monitoring;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 pub mod problem;
 pub mod run;
 pub mod spec;
-pub mod upload;
 pub mod statistics;
 pub mod study;
+pub mod upload;
 pub mod webhook;
 pub mod worker;

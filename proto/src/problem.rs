@@ -10,7 +10,7 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
-    /// A URI that names the kind of problem; `about:blank` where the status says it all.
+    /// Where the kind of problem is explained: `/docs/problems#` and its code.
     #[serde(rename = "type", default = "about_blank")]
     pub kind: String,
     /// The kind of problem in a few words; the same for every occurrence.
@@ -31,6 +31,28 @@ pub struct Problem {
 
 fn about_blank() -> String {
     "about:blank".to_owned()
+}
+
+/// A kind of problem.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ProblemKind {
+    /// The word to branch on.
+    pub code: String,
+    /// The HTTP status that it comes with.
+    pub status: u16,
+    /// The kind in a few words.
+    pub title: String,
+    /// When it happens and what to do.
+    pub meaning: String,
+}
+
+/// Answer of `GET /problems`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ProblemList {
+    /// By status, then by code.
+    pub problems: Vec<ProblemKind>,
 }
 
 /// One field of a document that cannot be accepted.

@@ -378,11 +378,24 @@ pub struct Attempt {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RunList {
-    /// Newest first.
+    /// In the order asked for; newest first where none was.
     pub runs: Vec<RunSummary>,
     /// Give it as `cursor` to get what follows; absent at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
+    /// How many runs all pages have together, where `total=true` asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<RunTotal>,
+}
+
+/// A number of runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RunTotal {
+    /// How many.
+    pub count: u64,
+    /// Whether they were estimated, because they are too many to count for every page.
+    pub is_estimate: bool,
 }
 
 /// Answer of `POST /experiments`.

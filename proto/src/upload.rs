@@ -11,9 +11,8 @@
 //! nothing.
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
-use crate::id::{AttemptId, FencingToken};
+use crate::id::{AttemptId, FencingToken, UploadId};
 
 /// Most bytes of a file.
 pub const MAX_UPLOAD_BYTES: u64 = 2 << 30;
@@ -41,7 +40,7 @@ pub struct BeginUpload {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct UploadProgress {
     /// The upload.
-    pub upload: Uuid,
+    pub upload: UploadId,
     /// How many bytes are there: the next part begins with this byte.
     pub offset: u64,
     /// Most bytes of a part.

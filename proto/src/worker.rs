@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! register → claim (long poll) → heartbeat …
-//!                              → metrics, checkpoints, artifacts … → finish
+//!                              → metrics, logs, checkpoints, artifacts … → finish
 //! ```
 //!
 //! Everything after the claim carries the attempt's id and its fencing token. When the lease has passed to

@@ -8,6 +8,8 @@ use tokio_util::sync::CancellationToken;
 use crate::access::Access;
 use crate::artifacts::Artifacts;
 use crate::dispatch::Dispatcher;
+use crate::http::rate::Rates;
+use crate::monitoring::Monitoring;
 use crate::signals::Signals;
 use crate::store::Store;
 use crate::webhooks::Webhooks;
@@ -29,6 +31,10 @@ pub struct AppState {
     pub webhooks: Webhooks,
     /// What a lease is.
     pub leases: Leases,
+    /// How many requests each sender may make.
+    pub rates: Rates,
+    /// What this process measures.
+    pub monitoring: Monitoring,
     /// Ends what would wait for long.
     pub stopping: Stopping,
 }

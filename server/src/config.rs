@@ -10,6 +10,9 @@ use crate::console::TokenCommand;
 use crate::domain::webhook::Private;
 use crate::router::Reach;
 
+/// Requests a second of one sender where nothing else is said: far more than a person, a page or a script needs.
+pub const DEFAULT_RATE_LIMIT: u32 = 1000;
+
 /// Motif's coordinator.
 #[derive(Debug, Parser)]
 #[command(name = "motif-server", version, about)]
@@ -20,6 +23,9 @@ pub struct Cli {
     /// How log lines look; what is logged is set by MOTIF_LOG, such as `debug` or `motif_server=trace`.
     #[arg(long, env = "MOTIF_LOG_FORMAT", default_value = "text", global = true)]
     pub log_format: LogFormat,
+    /// Send spans to an OpenTelemetry collector at this address (OTLP over HTTP), such as http://127.0.0.1:4318.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", global = true)]
+    pub otlp_endpoint: Option<String>,
 }
 
 /// What the program does.
@@ -153,6 +159,14 @@ pub struct Serve {
     #[arg(long, env = "MOTIF_LEASE_SECONDS", default_value_t = 30,
           value_parser = clap::value_parser!(u32).range(2..=3600))]
     pub lease_seconds: u32,
+    /// Requests a second that one person or address may make, in the long run; 0 sets no limit. What workers send in
+    /// the service of runs is not counted.
+    #[arg(long, env = "MOTIF_RATE_LIMIT", default_value_t = DEFAULT_RATE_LIMIT)]
+    pub rate_limit: u32,
+    /// How many days log lines of runs are kept.
+    #[arg(long, env = "MOTIF_LOG_RETENTION_DAYS", default_value_t = 90,
+          value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub log_retention_days: u32,
     /// Who has to show a token. `auto`: everybody, unless the address is this machine's own and the database the
     /// private one; then programs of this machine need none. `tokens`: everybody; say so behind a proxy that runs on
     /// this machine.
@@ -197,6 +211,12 @@ impl Serve {
     #[must_use]
     pub fn lease(&self) -> Duration {
         Duration::from_secs(self.lease_seconds.into())
+    }
+
+    /// How long log lines are kept.
+    #[must_use]
+    pub fn log_age(&self) -> Duration {
+        Duration::from_secs(u64::from(self.log_retention_days) * 24 * 3600)
     }
 
     /// Where checkpoints lie.

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, chain};
+use crate::monitoring::outcomes;
 use crate::signals::Signals;
 use crate::store::Store;
 use crate::store::queue::{Claimed, Offer, Taker};
@@ -227,7 +228,7 @@ impl Desk {
                     attempt: AttemptId::new(),
                 })
                 .collect();
-            let claimed = match self.store.claim_runs(offer, &takers, self.lease).await {
+            let claimed = match outcomes::look(self.store.claim_runs(offer, &takers, self.lease)).await {
                 Ok(claimed) => claimed,
                 Err(error) => {
                     tracing::error!(error = %chain(&error), "runs could not be claimed");

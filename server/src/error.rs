@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use motif_proto::id::{
-    ArtifactId, AttemptId, CheckpointId, FencingToken, RunId, StudyId, WebhookId, WorkerId,
+    ArtifactId, AttemptId, CheckpointId, FencingToken, RunId, StudyId, UploadId, WebhookId, WorkerId,
 };
 use motif_proto::run::RunState;
-use uuid::Uuid;
 
+use crate::domain::cursor::InvalidCursor;
 use crate::domain::steering::Wish;
 
 /// Why a request could not be carried out.
@@ -61,6 +61,9 @@ pub enum Error {
     /// A batch of metrics that cannot be stored.
     #[error("{0}")]
     InvalidMetrics(String),
+    /// A batch of log lines that cannot be stored.
+    #[error("{0}")]
+    InvalidLogs(String),
     /// More curves than one answer can have.
     #[error("{curves} curves of up to {points} points are more than one answer can have; ask for fewer")]
     TooManyCurves {
@@ -69,6 +72,20 @@ pub enum Error {
         /// Points of each.
         points: usize,
     },
+    /// A cursor that does not lead anywhere in this list.
+    #[error(transparent)]
+    InvalidCursor(#[from] InvalidCursor),
+    /// The same key as another request.
+    #[error("the Idempotency-Key stands for another request: a new request needs a new key")]
+    KeyReused,
+    /// The request with this key is being carried out.
+    #[error("the request with this Idempotency-Key is being carried out; ask again for its answer")]
+    RequestRunning,
+    /// Another try carries the request out, so this one had no effect.
+    #[error(
+        "another request with this Idempotency-Key was taken up in place of this one, which had no effect"
+    )]
+    KeyTakenOver,
     /// More runs than statistics are made of.
     #[error("`{group}` has more than {most} runs; narrow it down")]
     TooManyRuns {
@@ -111,12 +128,14 @@ pub enum Error {
         /// How it stands.
         state: RunState,
     },
-    /// A run from which others start cannot be deleted without them.
-    #[error("run {run} cannot be deleted without what starts from it: {by}")]
+    /// A run that others need cannot be deleted without them.
+    #[error(
+        "run {run} cannot be deleted while others need it: {by}; delete those before or in the same request"
+    )]
     RunInUse {
         /// The run.
         run: RunId,
-        /// Some of what starts from it.
+        /// Some of what starts from it or comes after it.
         by: String,
     },
     /// There is no such token.
@@ -153,7 +172,7 @@ pub enum Error {
     UploadCut(#[from] axum::Error),
     /// There is no such upload.
     #[error("there is no upload {0} of this content by this attempt; begin anew")]
-    UnknownUpload(Uuid),
+    UnknownUpload(UploadId),
     /// An attempt has as many uploads in parts open as it may have.
     #[error("attempt {0} has as many uploads open as an attempt may have; finish one of them first")]
     TooManyUploads(AttemptId),
@@ -199,6 +218,12 @@ fn standing(state: RunState, instead: Option<Wish>) -> String {
 
 impl From<crate::domain::chunk::Damaged> for Error {
     fn from(damaged: crate::domain::chunk::Damaged) -> Self {
+        Self::Damaged(damaged.to_string())
+    }
+}
+
+impl From<crate::domain::log::Damaged> for Error {
+    fn from(damaged: crate::domain::log::Damaged) -> Self {
         Self::Damaged(damaged.to_string())
     }
 }

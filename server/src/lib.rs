@@ -10,6 +10,7 @@
 //! - [`console`]: commands on the database itself; [`tokens`]: how tokens are made
 //! - [`postgres`]: the private database; [`serve`]: start and shutdown; [`telemetry`]: logs
 //! - [`backup`]: saves, restores and checks what is stored; [`reached`]: a database that may be in use
+//! - [`monitoring`]: what Prometheus can read
 //! - [`error`]: what can go wrong
 //!
 //! Handlers hold no SQL, store functions no policy. Decisions that a newcomer would question are in
@@ -26,6 +27,7 @@ pub mod dispatch;
 pub mod domain;
 pub mod error;
 pub mod http;
+pub mod monitoring;
 pub mod postgres;
 pub mod reached;
 pub mod router;

@@ -10,7 +10,13 @@ use motif_server::{commands, console, router, serve, telemetry};
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    telemetry::start(cli.log_format);
+    match telemetry::start(cli.log_format, cli.otlp_endpoint.as_deref()) {
+        Ok(exporter) => drop(exporter.map(|exporter| tokio::spawn(exporter.run()))),
+        Err(error) => {
+            eprintln!("motif-server: {error}");
+            return ExitCode::FAILURE;
+        }
+    }
     let result = match cli.command {
         Command::Serve(config) => serve::serve(config).await.map_err(CommandError::from),
         Command::Migrate(database) => serve::migrate(&database).await.map_err(CommandError::from),

@@ -289,14 +289,6 @@ fn launch(
     keeper.spawn().map_err(not_started(Path::new("/bin/sh")))
 }
 
-fn options(socket_dir: &Path, database: &str) -> PgConnectOptions {
-    PgConnectOptions::new()
-        .socket(socket_dir)
-        .port(5432)
-        .username(OWNER)
-        .database(database)
-}
-
 async fn ensure_database(connection: &mut sqlx::PgConnection) -> Result<(), sqlx::Error> {
     let exists: bool = sqlx::query_scalar("select exists (select from pg_database where datname = 'motif')")
         .fetch_one(&mut *connection)

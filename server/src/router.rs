@@ -4,7 +4,7 @@ use std::any::Any;
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing};
@@ -13,6 +13,7 @@ use motif_proto::upload::UPLOAD_PART_BYTES;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
+use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::TraceLayer;
@@ -25,9 +26,11 @@ use crate::domain::access::Need;
 use crate::http::access::Door;
 use crate::http::problem::{ApiError, render_problems};
 use crate::http::{
-    access, artifacts, audit, checkpoints, dashboard, events, experiments, guard, health, metrics, presets,
-    projects, runs, session, statistics, studies, tokens, uploads, webhooks, worker, workers,
+    access, artifacts, audit, checkpoints, dashboard, document, encoding, etag, events, experiments, guard,
+    health, idempotency, logs, metrics, presets, problems, projects, rate, run_list, runs, session,
+    statistics, studies, tokens, uploads, webhooks, worker, workers,
 };
+use crate::monitoring;
 use crate::table::{Schemes, Table};
 
 /// For anybody: nothing is asked.
@@ -53,6 +56,8 @@ const STUDY_LIMIT: usize = 1024 * 1024;
 const METRICS_LIMIT: usize = 8 * 1024 * 1024;
 /// Most bytes of a part of an upload.
 const PART_LIMIT: usize = UPLOAD_PART_BYTES as usize;
+/// Most bytes of a batch of log lines.
+const LOGS_LIMIT: usize = 2 * 1024 * 1024;
 /// How long a request may take that does not wait or stream.
 const REQUEST_LIMIT: Duration = Duration::from_secs(20);
 
@@ -93,7 +98,8 @@ struct Document;
 /// Everything the coordinator answers.
 pub fn router(state: AppState, reach: Reach) -> Router {
     let (api, document) = api().split_for_parts();
-    let document = document_json(&document);
+    let document = document_json(document);
+    let (keys, rates) = (state.store.clone(), state.rates.clone());
     let door = Door {
         access: state.access.clone(),
         store: state.store.clone(),
@@ -106,10 +112,21 @@ pub fn router(state: AppState, reach: Reach) -> Router {
     api.route("/api/v1/openapi.json", routing::get(openapi))
         .fallback(dashboard::serve)
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
-        .layer(middleware::from_fn_with_state(door, access::identify))
         .with_state(state)
+        .layer(middleware::from_fn(etag::tag))
+        .layer(middleware::from_fn_with_state(keys, idempotency::answer_once))
+        .layer(middleware::from_fn_with_state(rates, rate::limit))
+        .layer(middleware::from_fn_with_state(door, access::identify))
         .layer(middleware::from_fn_with_state(reach, guard::refuse_strangers))
-        .layer(CompressionLayer::new().gzip(true).compress_when(compressed))
+        .layer(RequestDecompressionLayer::new().gzip(true).zstd(true))
+        .layer(middleware::from_fn(encoding::refuse_unknown))
+        .layer(
+            CompressionLayer::new()
+                .gzip(true)
+                .zstd(true)
+                .compress_when(compressed),
+        )
+        .layer(middleware::from_fn(etag::name_encoding))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(render_problems))
         .layer(header_layer("x-content-type-options", "nosniff"))
@@ -121,6 +138,7 @@ pub fn router(state: AppState, reach: Reach) -> Router {
         ))
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(TraceLayer::new_for_http().make_span_with(request_span))
+        .layer(middleware::from_fn(monitoring::http::measure))
         .layer(middleware::from_fn(guard::forget_strange_request_ids))
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
 }
@@ -129,7 +147,7 @@ pub fn router(state: AppState, reach: Reach) -> Router {
 #[must_use]
 pub fn openapi_json() -> String {
     let (_, document) = api().split_for_parts();
-    document_json(&document)
+    document_json(document)
 }
 
 fn api() -> OpenApiRouter<AppState> {
@@ -147,10 +165,11 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(READ, routes!(studies::list))
         .routes(READ, routes!(studies::show))
         .routes(SUBMIT, routes!(studies::cancel))
+        .routes(SUBMIT, routes!(studies::delete))
         .routes(READ, routes!(studies::lineage))
         .routes(READ, routes!(statistics::of_group))
         .routes(READ, routes!(statistics::difference))
-        .routes(READ, routes!(runs::list))
+        .routes(READ, routes!(run_list::list))
         .merge(
             Table::new()
                 .routes(READ, routes!(runs::show))
@@ -159,6 +178,7 @@ fn api() -> OpenApiRouter<AppState> {
                 .routes(SUBMIT, routes!(runs::delete_many))
                 .layer(DefaultBodyLimit::max(SPEC_LIMIT)),
         )
+        .routes(READ, routes!(logs::of_run))
         .routes(SUBMIT, routes!(runs::cancel))
         .routes(SUBMIT, routes!(runs::pause))
         .routes(SUBMIT, routes!(runs::resume))
@@ -168,6 +188,7 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(READ, routes!(checkpoints::list))
         .routes(READ, routes!(artifacts::list))
         .routes(READ, routes!(presets::list))
+        .routes(KNOWN, routes!(problems::list))
         .routes(READ, routes!(workers::list))
         .routes(ADMIN, routes!(workers::set_aside))
         .routes(ADMIN, routes!(workers::put_back))
@@ -204,6 +225,11 @@ fn api() -> OpenApiRouter<AppState> {
                 .routes(WORKER, routes!(worker::metrics))
                 .layer(DefaultBodyLimit::max(METRICS_LIMIT)),
         )
+        .merge(
+            Table::new()
+                .routes(WORKER, routes!(worker::logs))
+                .layer(DefaultBodyLimit::max(LOGS_LIMIT)),
+        )
         .layer(middleware::from_fn(limit_time));
     let patient = Table::new()
         .routes(READ_OR_WORKER, routes!(checkpoints::content))
@@ -227,13 +253,15 @@ fn api() -> OpenApiRouter<AppState> {
     let outside = Table::new()
         .routes(ANYBODY, routes!(health::alive))
         .routes(ANYBODY, routes!(health::ready))
+        .routes(READ, routes!(crate::http::monitoring::prometheus))
         .layer(middleware::from_fn(limit_time));
     OpenApiRouter::with_openapi(Document::openapi())
         .nest(PREFIX, quick.merge(patient).into_router())
         .merge(outside.into_router())
 }
 
-fn document_json(document: &utoipa::openapi::OpenApi) -> String {
+fn document_json(mut document: utoipa::openapi::OpenApi) -> String {
+    document::complete(&mut document);
     document
         .to_pretty_json()
         .unwrap_or_else(|error| unreachable!("the document has only JSON values: {error}"))
@@ -267,5 +295,44 @@ fn request_span(request: &axum::http::Request<axum::body::Body>) -> tracing::Spa
         .get("x-request-id")
         .and_then(|id| id.to_str().ok())
         .unwrap_or("");
-    tracing::info_span!("request", request.id = id, method = %request.method(), path = request.uri().path())
+    let span = tracing::info_span!(
+        "request",
+        request.id = id,
+        method = %request.method(),
+        path = request.uri().path(),
+        trace.id = tracing::field::Empty,
+    );
+    if let Some(trace) = trace_of(request.headers()) {
+        span.record("trace.id", trace);
+    }
+    span
+}
+
+/// The trace that a request belongs to, by W3C's trace context; strange ones are passed over.
+fn trace_of(headers: &HeaderMap) -> Option<&str> {
+    let mut parts = headers.get("traceparent")?.to_str().ok()?.split('-');
+    let (_version, trace) = (parts.next()?, parts.next()?);
+    let sound = trace.len() == 32
+        && trace
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    sound.then_some(trace)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_belongs_to_the_trace_that_it_names_if_that_is_one() {
+        let trace = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("traceparent", HeaderValue::from_static(value));
+            trace_of(&headers).map(ToOwned::to_owned)
+        };
+        let known = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert_eq!(trace(known).as_deref(), Some("0af7651916cd43dd8448eb211c80319c"));
+        assert_eq!(trace("00-nonsense-b7ad6b7169203331-01"), None);
+        assert_eq!(trace(""), None);
+    }
 }

@@ -18,9 +18,11 @@ use tokio::time::timeout;
 use crate::access::Access;
 use crate::app::{AppState, Leases, Stopping};
 use crate::artifacts::{Artifacts, OpenError};
-use crate::config::{Database, Serve};
+use crate::config::{DEFAULT_RATE_LIMIT, Database, Serve};
 use crate::dispatch::Dispatcher;
 use crate::error::chain;
+use crate::http::rate::Rates;
+use crate::monitoring::Monitoring;
 use crate::postgres::{self, Postgres, PostgresError};
 use crate::router::{self, Reach};
 use crate::signals::Signals;
@@ -135,16 +137,22 @@ pub async fn serve(config: Serve) -> Result<(), StartError> {
 
     let state = AppState {
         webhooks: Webhooks::new(config.private_receivers()),
+        rates: Rates::new(config.rate_limit),
         ..state(connected.pool.clone(), artifacts, config.lease())
     };
     let stop = state.stopping.0.clone();
     let mut background = start_tasks(&state, &connected.pool);
+    background.spawn(tasks::log_retention::run(
+        state.store.clone(),
+        config.log_age(),
+        stop.clone(),
+    ));
     let reach = config.reach();
     let store = state.store.clone();
     let app = router::router(state, reach);
     let drained = stop.clone();
     let mut server = tokio::spawn(
-        axum::serve(listener, app)
+        axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
             .with_graceful_shutdown(async move { drained.cancelled().await })
             .into_future(),
     );
@@ -225,6 +233,8 @@ pub fn state(pool: PgPool, artifacts: Artifacts, lease: Duration) -> AppState {
         signals,
         webhooks: Webhooks::default(),
         leases: Leases { length: lease },
+        rates: Rates::new(DEFAULT_RATE_LIMIT),
+        monitoring: Monitoring::default(),
         stopping: Stopping::default(),
     }
 }
@@ -274,15 +284,25 @@ pub fn start_tasks(state: &AppState, pool: &PgPool) -> JoinSet<()> {
 /// # Errors
 /// The database cannot be reached.
 pub async fn pool(options: PgConnectOptions) -> Result<PgPool, sqlx::Error> {
+    pool_within(options, ACQUIRE_LIMIT).await
+}
+
+/// A pool whose requests wait so long for a connection, also while the database is away.
+///
+/// # Errors
+/// The database cannot be reached.
+pub async fn pool_within(options: PgConnectOptions, acquire_limit: Duration) -> Result<PgPool, sqlx::Error> {
     let options = options.application_name("motif-server").options([
         ("jit", "off"),
         ("statement_timeout", "15s"),
         ("lock_timeout", "5s"),
         ("idle_in_transaction_session_timeout", "60s"),
+        // Of disks without moving heads, and of what is in memory anyway: indexes are worth walking.
+        ("random_page_cost", "1.1"),
     ]);
     PgPoolOptions::new()
         .max_connections(MAX_CONNECTIONS)
-        .acquire_timeout(ACQUIRE_LIMIT)
+        .acquire_timeout(acquire_limit)
         .connect_with(options)
         .await
 }

@@ -151,17 +151,13 @@ async fn addresses_methods_and_ids_that_do_not_exist_are_problems() {
         };
         answer.problem(StatusCode::NOT_FOUND, "unknown_run");
     }
-    for query in [
-        "limit=0",
-        "limit=x",
-        "state=sleeping",
-        "cursor=x",
-        "sate=queued",
-        "q=%00",
-    ] {
+    for query in ["limit=0", "limit=x", "state=sleeping", "sate=queued", "q=%00"] {
         let answer = app.get(&format!("/api/v1/runs?{query}")).await;
         answer.problem(StatusCode::BAD_REQUEST, "invalid_query");
     }
+    app.get("/api/v1/runs?cursor=x")
+        .await
+        .problem(StatusCode::BAD_REQUEST, "invalid_cursor");
 }
 
 #[tokio::test]

@@ -354,6 +354,7 @@ async fn a_rewind_leaves_no_trace_in_the_pyramid() {
         )
         .await;
         app.lose(claim.attempt).await;
+        app.end_wait(claim.run).await;
         let worker = app.register().await;
         claim = app.claim(worker).await.unwrap();
         expected.extend(spoilt);

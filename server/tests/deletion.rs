@@ -173,7 +173,7 @@ async fn what_a_late_worker_of_a_deleted_run_sends_changes_nothing() {
 
 #[tokio::test]
 async fn runs_with_very_many_points_go_while_others_write_and_never_in_one_stroke() {
-    const RUNS: usize = 60;
+    const RUNS: i64 = 60;
     let pool = fresh_database().await;
     let app = App::on(pool.clone(), Duration::from_secs(60)).await;
     // A second coordinator sweeps too.
@@ -252,7 +252,7 @@ async fn runs_with_very_many_points_go_while_others_write_and_never_in_one_strok
     .fetch_one(&pool)
     .await
     .unwrap();
-    assert_eq!(left, (0, 0, RUNS as i64));
+    assert_eq!(left, (0, 0, RUNS));
 }
 
 /// A table that refers to runs and that the deletion does not know would keep every run from going.

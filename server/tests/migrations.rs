@@ -16,14 +16,19 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
 use common::{App, fresh_database};
 use motif_proto::id::RunId;
+use motif_proto::log::RunLogs;
 use motif_proto::run::{CheckpointKind, CheckpointList, RunList, RunState};
+use motif_proto::study::StudyDetail;
 use motif_server::MIGRATOR;
 use sqlx::PgPool;
 use sqlx::migrate::{Migration, Migrator};
 
+/// The study of `0020.sql`.
+const STUDY: &str = "01900000-0000-7000-8000-000000005001";
 /// The run of `0005.sql` that was trained.
 const TRAINED: &str = "01900000-0000-7000-8000-00000000b001";
 /// The run of `0005.sql` that a worker held.
@@ -97,6 +102,17 @@ async fn reads_well(app: &App, version: i64) {
     assert_eq!(points, [(0, 1.0), (1, 0.5), (5, 0.25)], "{version}");
     assert_eq!(app.curves(trained, "").await.series.len(), 1);
 
+    if version >= 20 {
+        study_reads_well(app, version).await;
+    }
+    if version >= 60 {
+        let logs: RunLogs = app
+            .get(&format!("/api/v1/runs/{trained}/logs"))
+            .await
+            .expect(StatusCode::OK);
+        assert_eq!(logs.lines[0].line.message, "an old line", "{version}");
+    }
+
     // The worker of then is gone: the run goes on where its checkpoint says.
     app.lose(ATTEMPT.parse().unwrap()).await;
     assert_eq!(app.run_state(running).await, RunState::Queued, "{version}");
@@ -105,6 +121,20 @@ async fn reads_well(app: &App, version: i64) {
     assert_eq!(
         (claim.run, claim.resume.map(|point| point.next_batch)),
         (running, Some(3)),
+        "{version}"
+    );
+}
+
+/// The study of `0020.sql`, which goes with all its rows.
+async fn study_reads_well(app: &App, version: i64) {
+    let path = format!("/api/v1/studies/{STUDY}");
+    let study: StudyDetail = app.get(&path).await.expect(StatusCode::OK);
+    let counts = study.summary.counts.runs;
+    assert_eq!((counts.cancelled, counts.skipped), (1, 1), "{version}");
+    let request = Request::delete(&path).body(Body::empty()).unwrap();
+    assert_eq!(
+        app.answer(request).await.status,
+        StatusCode::ACCEPTED,
         "{version}"
     );
 }

@@ -47,7 +47,9 @@ async fn until(app: &App, path: &str, status: StatusCode) {
 async fn a_postgres_that_is_killed_costs_refusals_that_say_when_to_come_back_and_nothing_else() {
     let folder = Folder::new();
     let mut postgres = Postgres::start(&folder.0, true).await.unwrap();
-    let pool = serve::pool(postgres.options("motif")).await.unwrap();
+    let pool = serve::pool_within(postgres.options("motif"), Duration::from_millis(500))
+        .await
+        .unwrap();
     let app = App::on(pool, Duration::from_secs(60)).await;
     let claim = app.running().await;
     app.store_metrics(&claim, 0, &[("loss/total", &[(1, 0.5)])]).await;

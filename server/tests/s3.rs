@@ -34,6 +34,8 @@ impl Server {
             .unwrap()
             .port();
         let child = Command::new(program)
+            // Amazon wants parts of 5 MiB, with which this would take its time.
+            .env("S3_UPLOAD_PART_MIN_SIZE", "1")
             .args(["--host", "127.0.0.1", "--port", &port.to_string()])
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -11,6 +11,7 @@ use axum::body::Body;
 use axum::http::{Method, StatusCode};
 use common::stores::{bytes, open_uploads, sha256};
 use common::{Answer, App, artifact_upload, upload};
+use motif_proto::id::UploadId;
 use motif_proto::run::CheckpointKind;
 use motif_proto::upload::{
     BeginUpload, MAX_OPEN_UPLOADS, MAX_UPLOAD_BYTES, UPLOAD_PART_BYTES, UploadProgress,
@@ -29,7 +30,7 @@ fn begin(claim: &Claim, content: &[u8]) -> BeginUpload {
     }
 }
 
-async fn part(app: &App, claim: &Claim, upload: uuid::Uuid, first_byte: u64, content: &[u8]) -> Answer {
+async fn part(app: &App, claim: &Claim, upload: UploadId, first_byte: u64, content: &[u8]) -> Answer {
     let (attempt, token) = (claim.attempt, claim.token.0);
     let path = format!("{BEGIN}/{upload}?attempt={attempt}&token={token}&first_byte={first_byte}");
     app.request(Method::PATCH, &path, "application/octet-stream", content.to_vec())
@@ -37,7 +38,7 @@ async fn part(app: &App, claim: &Claim, upload: uuid::Uuid, first_byte: u64, con
 }
 
 /// Says that an upload in parts is a checkpoint.
-async fn finish(app: &App, claim: &Claim, id: uuid::Uuid, content: &[u8]) -> Answer {
+async fn finish(app: &App, claim: &Claim, id: UploadId, content: &[u8]) -> Answer {
     let query = serde_html_form::to_string(upload(claim, CheckpointKind::Last, 1, content)).unwrap();
     let path = format!("/api/v1/worker/checkpoints?{query}&upload={id}");
     app.request(Method::POST, &path, "application/octet-stream", Body::empty())

@@ -1,5 +1,7 @@
 /** The frame around every page: head, theme, who looks at it, and which page an address shows. */
 import { LocationProvider, Route, Router } from "preact-iso";
+import { DocsPage } from "./pages/docs/page";
+import { ProblemsPage } from "./pages/docs/problems";
 import { NotFound } from "./pages/not-found";
 import { RunPage } from "./pages/run/page";
 import { RunsPage } from "./pages/runs/page";
@@ -27,6 +29,7 @@ export function App() {
               </a>
               <nav aria-label="Main">
                 <a href="/">Runs</a>
+                <a href="/docs">API</a>
               </nav>
               <Reader />
               <button
@@ -47,6 +50,8 @@ export function App() {
                 <Route path="/" component={RunsPage} />
                 <Route path="/runs" component={RunsPage} />
                 <Route path="/runs/:id" component={RunPage} />
+                <Route path="/docs" component={DocsPage} />
+                <Route path="/docs/problems" component={ProblemsPage} />
                 <Route default component={NotFound} />
               </Router>
             )}

@@ -6,7 +6,7 @@
  * everything anew.
  */
 import { api, eventsUrl } from "./api/client";
-import type { Artifact, Checkpoint, MetricsAppended, Rewind, RunSummary } from "./api/types";
+import type { Artifact, Checkpoint, LogAppended, MetricsAppended, Rewind, RunSummary } from "./api/types";
 
 /** How a stream is: not there yet, there, or cut and trying again. */
 export type StreamState = "connecting" | "live" | "lost";
@@ -20,6 +20,7 @@ export interface StreamHandlers {
   onRewind?: (rewind: Rewind) => void;
   onCheckpoint?: (checkpoint: Checkpoint) => void;
   onArtifact?: (artifact: Artifact) => void;
+  onLog?: (log: LogAppended) => void;
 }
 
 const FIRST_RETRY_MS = 1_000;
@@ -49,6 +50,7 @@ export function follow(run: string | null, handlers: StreamHandlers): () => void
     on<Rewind>("rewind", handlers.onRewind);
     on<Checkpoint>("checkpoint", handlers.onCheckpoint);
     on<Artifact>("artifact", handlers.onArtifact);
+    on<LogAppended>("log", handlers.onLog);
     on<unknown>("reset", () => {
       handlers.onStart();
     });

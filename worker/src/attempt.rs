@@ -7,7 +7,7 @@ use futures::StreamExt;
 use motif_proto::client::{Client, ClientError};
 use motif_proto::id::CheckpointId;
 use motif_proto::run::{BaseCheckpoint, Failure, FailureClass};
-use motif_proto::worker::{Claim, HeldLease, Outcome, ResumePoint};
+use motif_proto::worker::{Claim, HeldLease, Outcome, RegisterWorker, ResumePoint};
 use sha2::{Digest, Sha256};
 
 use crate::backoff::Backoff;
@@ -18,6 +18,7 @@ use crate::outbox::{Closed, Limits, Outbox, hex};
 use crate::report::Reporter;
 use crate::sender::deliver;
 use crate::spool::Spool;
+use crate::{logs, monitoring};
 
 /// What all attempts of a daemon share.
 pub struct Shared {
@@ -31,6 +32,8 @@ pub struct Shared {
     pub spool: Spool,
     /// How much of it.
     pub limits: Limits,
+    /// What the coordinator was told about this worker.
+    pub about: RegisterWorker,
 }
 
 /// Checkpoints above this are refused: no network's is larger.
@@ -39,7 +42,7 @@ const MAX_CHECKPOINT_BYTES: u64 = 2 << 30;
 const SPOILT_TRANSFERS: u32 = 3;
 
 /// Carries out one claim. Ends when the coordinator knows how it ended, or said that it is over.
-#[tracing::instrument(skip_all, fields(run = %claim.run, attempt = %claim.attempt))]
+#[tracing::instrument(name = "attempt", skip_all, fields(run.id = %claim.run, attempt.id = %claim.attempt))]
 pub async fn carry_out(shared: &Shared, claim: Claim, stopping: bool) {
     let folder = match shared.spool.attempt(claim.attempt) {
         Ok(folder) => folder,
@@ -55,6 +58,13 @@ pub async fn carry_out(shared: &Shared, claim: Claim, stopping: bool) {
         folder.path(),
         shared.limits,
     ));
+    logs::lead(&tracing::Span::current(), &outbox);
+    tracing::info!(
+        worker = shared.about.name,
+        device = shared.about.device_name,
+        version = shared.about.version,
+        "attempt started"
+    );
     let stop = Stop::default();
     if stopping {
         stop.hand_back();
@@ -72,6 +82,7 @@ pub async fn carry_out(shared: &Shared, claim: Claim, stopping: bool) {
     let delivery = deliver(&shared.client, &outbox, &lease_lost);
     let work = async {
         let outcome = execute(shared, &claim, &stop, &outbox).await;
+        monitoring::ended(outcome.as_ref());
         if let Some(outcome) = outcome {
             log(&outcome);
             // A closed outbox has nobody left to tell.

@@ -1,5 +1,7 @@
 //! The daemon: claims runs for its free slots and carries them out until it is told to stop.
 
+use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,6 +9,7 @@ use std::time::Duration;
 
 use motif_proto::client::{Client, ClientError};
 use motif_proto::worker::RegisterWorker;
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -15,6 +18,7 @@ use crate::attempt::{Shared, carry_out};
 use crate::claim::{self, Registration};
 use crate::engine::Engine;
 use crate::lease::{Leases, keep_alive};
+use crate::monitoring::{self, Busy};
 use crate::outbox::Limits;
 use crate::spool::{Spool, SpoolError};
 
@@ -33,6 +37,8 @@ pub struct Options {
     pub work_dir: PathBuf,
     /// How much of that.
     pub limits: Limits,
+    /// Where Prometheus can read what it measures.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// Why a daemon cannot work.
@@ -40,6 +46,12 @@ pub struct Options {
 pub enum DaemonError {
     #[error(transparent)]
     Spool(#[from] SpoolError),
+    #[error("cannot serve metrics at {address}: {source}")]
+    Metrics {
+        address: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
     #[error("the coordinator does not take this worker: {0}")]
     Refused(#[source] ClientError),
 }
@@ -62,7 +74,15 @@ pub async fn run(
         leases: Leases::default(),
         spool: Spool::open(&options.work_dir)?,
         limits: options.limits,
+        about: options.about.clone(),
     });
+    monitoring::begin(options.about.device.as_str(), slots);
+    // Its task ends with the runtime.
+    if let Some(address) = options.metrics {
+        let listener = TcpListener::bind(address).await;
+        let listener = listener.map_err(|source| DaemonError::Metrics { address, source })?;
+        tokio::spawn(monitoring::serve(listener, shared.leases.clone()));
+    }
     let mut shutdown = std::pin::pin!(shutdown);
     let registration = tokio::select! {
         registration = Registration::new(&client, options.about, shared.engine.clone()) => {
@@ -126,7 +146,7 @@ async fn work(
         let more_slots = free.clone().acquire_many_owned(more).await.ok();
         let (shared, stopping) = (shared.clone(), stopping.clone());
         attempts.spawn(async move {
-            let _slots = (slot, more_slots);
+            let _slots = (slot, more_slots, Busy::slots(1 + more));
             carry_out(&shared, claim, stopping.load(Ordering::Relaxed)).await;
         });
     }

@@ -12,7 +12,7 @@ use motif_motor::training::BatchReport;
 use motif_proto::run::{CheckpointKind, Failure};
 
 use crate::engine::Training;
-use crate::table;
+use crate::{monitoring, table};
 
 /// Asks a training to stop at the next batch, from any thread.
 #[derive(Clone, Debug, Default)]
@@ -138,6 +138,7 @@ pub fn drive<R: Recorder>(
     stop_before: Option<u64>,
     recorder: &mut R,
 ) -> Result<Ended, Error<R::Error>> {
+    let engine = training.engine();
     let mut speed = Speed::default();
     // A state that was just opened is recorded already: it is the beginning, or came from a checkpoint.
     let mut recorded = Position::of(training);
@@ -157,9 +158,11 @@ pub fn drive<R: Recorder>(
                 recorder.evaluating(done);
                 stop.asked() > Asked::GoOn
             };
+            let begun = Instant::now();
             let Some(evaluation) = training.evaluate(&mut watch)? else {
                 continue;
             };
+            monitoring::evaluated(begun.elapsed());
             recorder.evaluation(&evaluation).map_err(Error::Recording)?;
             if !training.has_states() {
                 for (name, bytes) in table::files(&evaluation) {
@@ -189,7 +192,9 @@ pub fn drive<R: Recorder>(
         } else {
             let begun = Instant::now();
             let report = training.train_batch()?;
-            let per_second = speed.after(begun.elapsed());
+            let took = begun.elapsed();
+            monitoring::trained(engine, took);
+            let per_second = speed.after(took);
             recorder.batch(&report, per_second).map_err(Error::Recording)?;
         }
     }

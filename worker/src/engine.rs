@@ -42,6 +42,10 @@ pub trait Training {
     fn has_states(&self) -> bool {
         true
     }
+    /// What runs its episodes, in a word.
+    fn engine(&self) -> &'static str {
+        "none"
+    }
     /// Batch that comes next.
     fn next_batch(&self) -> u64;
     /// Whether all batches were trained.
@@ -246,6 +250,13 @@ fn unless_stopped(
 }
 
 impl Training for Trainer {
+    fn engine(&self) -> &'static str {
+        match self.config().engine {
+            EpisodeEngine::Reference => "reference",
+            EpisodeEngine::Fused => "fused",
+        }
+    }
+
     fn next_batch(&self) -> u64 {
         Trainer::next_batch(self)
     }

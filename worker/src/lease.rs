@@ -82,6 +82,15 @@ impl Leases {
         }
     }
 
+    /// Bytes that wait on disk for the coordinator, over all attempts.
+    #[must_use]
+    pub fn spooled_bytes(&self) -> u64 {
+        let held = self.lock();
+        held.values()
+            .map(|(_, handle)| handle.outbox.spooled_bytes())
+            .sum()
+    }
+
     /// Hands every run back as the coordinator knows it: what it was not told is dropped.
     pub fn let_go_of_all(&self) {
         for (_, handle) in self.lock().values() {

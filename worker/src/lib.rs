@@ -11,6 +11,7 @@
 //! - [`daemon`]: runs for a coordinator; [`canary`] shows that it may, [`claim`] gets them, [`lease`]
 //!   keeps them, [`attempt`] carries them out;
 //! - [`report`], [`outbox`], [`sender`], [`spool`]: what was measured, in order, on disk until it was told;
+//! - [`logs`], [`monitoring`]: what is logged and measured meanwhile;
 //! - [`machine`], [`backoff`]: facts about the machine, and patience;
 //! - [`commands`]: the program's commands, as people call them.
 
@@ -25,7 +26,9 @@ pub mod driver;
 pub mod engine;
 pub mod lease;
 pub mod local;
+pub mod logs;
 pub mod machine;
+pub mod monitoring;
 pub mod origin;
 pub mod outbox;
 pub mod pth;

@@ -13,6 +13,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use motif_proto::id::{AttemptId, FencingToken};
+use motif_proto::log::{LogBatch, LogLine};
 use motif_proto::metrics::{Measured, MetricsBatch, SeriesPoints};
 use motif_proto::run::{CheckpointKind, Failure};
 use motif_proto::worker::{FinishAttempt, HeldLease, Outcome, UploadArtifact, UploadCheckpoint};
@@ -20,6 +21,11 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 
 use crate::driver::State;
+
+mod log;
+
+use log::Log;
+pub use log::Said;
 
 /// How much an outbox may hold.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +61,7 @@ pub struct Outbox {
     folder: PathBuf,
     limits: Limits,
     contents: Mutex<Contents>,
+    log: Log,
     /// Something was taken out.
     room: Condvar,
     /// Something was put in.
@@ -114,6 +121,8 @@ pub enum Content {
         /// The file.
         file: PathBuf,
     },
+    /// Log lines, which lie in memory.
+    Logs(LogBatch),
     /// The end.
     Finish(FinishAttempt),
 }
@@ -138,6 +147,7 @@ impl Outbox {
             folder: folder.to_owned(),
             limits,
             contents: Mutex::default(),
+            log: Log::default(),
             room: Condvar::new(),
             filled: Notify::new(),
             hurried: Notify::new(),
@@ -231,12 +241,25 @@ impl Outbox {
         Ok((contents, number, file))
     }
 
+    /// Bytes that wait on disk.
+    #[must_use]
+    pub fn spooled_bytes(&self) -> u64 {
+        self.lock().bytes
+    }
+
+    /// Takes in a log line. Never waits, and drops what is too much.
+    pub fn say(&self, said: &Said) {
+        self.log.say(said);
+        self.filled.notify_one();
+    }
+
     /// Takes in how the attempt ended; nothing follows.
     ///
     /// # Errors
     /// [`Closed`].
     pub fn finish(&self, outcome: Outcome) -> Result<(), Closed> {
         let mut contents = self.seal_patiently(self.lock())?;
+        self.log.seal();
         let finish = self.finish_after(contents.next_sequence, outcome);
         let number = contents.number();
         contents.put(number, 0, Content::Finish(finish));
@@ -280,6 +303,7 @@ impl Outbox {
             return;
         }
         contents.close();
+        self.log.seal();
         let finish = self.finish_after(contents.acknowledged, outcome);
         let number = contents.number();
         contents.put(number, 0, Content::Finish(finish));
@@ -313,16 +337,23 @@ impl Outbox {
     }
 
     /// What is to be sent next; it stays until [`sent`](Self::sent). Points that have gathered for long enough
-    /// are sealed when nothing else waits. `Err` says how long it takes until they are, where there are any.
+    /// are sealed when nothing else waits. Log lines go between, the last of them before the end. `Err` says how long
+    /// it takes until something is to be sent, where there is anything.
     pub(crate) fn front(&self) -> Result<Letter, Option<Duration>> {
         let mut contents = self.lock();
+        let ends =
+            matches!(contents.waiting.front(), Some(letter) if matches!(letter.content, Content::Finish(_)));
+        let log_left = match self.log.due(ends) {
+            Ok(lines) => return Ok(self.log_letter(&mut contents, lines)),
+            Err(left) => left,
+        };
         if contents.waiting.is_empty() {
             let Some(since) = contents.gathering_since else {
-                return Err(None);
+                return Err(log_left);
             };
             let left = GATHER.saturating_sub(since.elapsed());
             if !left.is_zero() {
-                return Err(Some(left));
+                return Err(Some(log_left.map_or(left, |log_left| left.min(log_left))));
             }
             if let Err(error) = self.seal(&mut contents) {
                 tracing::warn!(%error, "cannot write to the work folder");
@@ -335,6 +366,19 @@ impl Outbox {
         Ok(letter)
     }
 
+    fn log_letter(&self, contents: &mut Contents, lines: Vec<LogLine>) -> Letter {
+        let batch = LogBatch {
+            attempt: self.lease.attempt,
+            token: self.lease.token,
+            lines,
+        };
+        Letter {
+            number: contents.number(),
+            bytes: 0,
+            content: Content::Logs(batch),
+        }
+    }
+
     /// The letter arrived.
     pub(crate) fn sent(&self, letter: &Letter) {
         let mut contents = self.lock();
@@ -344,8 +388,14 @@ impl Outbox {
             contents.bytes -= letter.bytes;
             remove(&letter.content);
         }
-        if let Content::Metrics { sequence, .. } = letter.content {
-            contents.acknowledged = contents.acknowledged.max(sequence + 1);
+        match &letter.content {
+            Content::Metrics { sequence, .. } => {
+                contents.acknowledged = contents.acknowledged.max(sequence + 1);
+            }
+            Content::Logs(batch) => self
+                .log
+                .sent(batch.lines.last().map_or(0, |line| line.sequence + 1)),
+            Content::Checkpoint { .. } | Content::Artifact { .. } | Content::Finish(_) => {}
         }
         drop(contents);
         self.room.notify_all();
@@ -506,7 +556,7 @@ fn remove(content: &Content) {
                 tracing::debug!(%error, "cannot remove a file that was sent");
             }
         }
-        Content::Finish(_) => {}
+        Content::Logs(_) | Content::Finish(_) => {}
     }
 }
 

@@ -57,6 +57,18 @@ impl Recorder for Reporter {
     }
 
     fn evaluation(&mut self, evaluation: &Evaluation) -> Result<(), Closed> {
+        let best = if evaluation.is_best {
+            ", the best so far"
+        } else {
+            ""
+        };
+        tracing::info!(
+            batch = evaluation.batch,
+            validation = evaluation.total,
+            "evaluated: {:.5} m over {} tasks{best}",
+            evaluation.total,
+            evaluation.per_task.len()
+        );
         let of_task = |(task, value): &(motif_motor::tasks::Task, f64)| Point {
             series: series::validation_of(task.name()),
             step: evaluation.batch,
@@ -72,10 +84,20 @@ impl Recorder for Reporter {
     }
 
     fn checkpoint(&mut self, state: State) -> Result<(), Closed> {
-        self.outbox.checkpoint(&state)
+        let _span = tracing::info_span!("checkpoint.write", step = state.next_batch).entered();
+        self.outbox.checkpoint(&state)?;
+        tracing::info!(
+            kind = state.kind.as_str(),
+            batches = state.next_batch,
+            size_bytes = state.bytes.len(),
+            "checkpoint kept"
+        );
+        Ok(())
     }
 
     fn artifact(&mut self, name: &str, bytes: &[u8]) -> Result<(), Closed> {
-        self.outbox.artifact(name, bytes)
+        self.outbox.artifact(name, bytes)?;
+        tracing::info!(name, size_bytes = bytes.len(), "file kept");
+        Ok(())
     }
 }

@@ -7,6 +7,7 @@ use motif_proto::metrics::MetricsBatch;
 use motif_proto::run::{Failure, FailureClass};
 
 use crate::backoff::Backoff;
+use crate::monitoring;
 use crate::outbox::{Content, Letter, Outbox};
 
 /// How the sending ended.
@@ -64,9 +65,13 @@ pub async fn deliver(client: &Client, outbox: &Outbox, lease_lost: &(dyn Fn() + 
                 outbox.close();
                 return Delivered::Nothing;
             }
+            // Log lines are for people; nothing fails because somebody does not take them.
+            Err(error) if matches!(letter.content, Content::Logs(_)) && !is_mended_by_waiting(&error) => {
+                tracing::debug!(%error, "the coordinator does not take log lines");
+                outbox.sent(&letter);
+            }
             Err(error) => {
-                let mended_by_waiting = error.is_transient() || is_about_the_token(&error);
-                if !mended_by_waiting {
+                if !is_mended_by_waiting(&error) {
                     refusals += 1;
                 }
                 if refusals == REFUSALS {
@@ -80,6 +85,7 @@ pub async fn deliver(client: &Client, outbox: &Outbox, lease_lost: &(dyn Fn() + 
                     outbox.fail(refused(&error));
                     continue;
                 }
+                monitoring::send_failed();
                 let mut wait = backoff.after_failure();
                 if outbox.is_hurried() {
                     wait = wait.min(HURRIED_RETRY);
@@ -91,15 +97,16 @@ pub async fn deliver(client: &Client, outbox: &Outbox, lease_lost: &(dyn Fn() + 
     }
 }
 
-/// A token that was revoked by mistake can be given back.
-fn is_about_the_token(error: &ClientError) -> bool {
-    matches!(
-        error,
-        ClientError::Problem {
-            status: 401 | 403,
-            ..
-        }
-    )
+/// The coordinator may come back, and a token that was revoked by mistake can be given back.
+fn is_mended_by_waiting(error: &ClientError) -> bool {
+    error.is_transient()
+        || matches!(
+            error,
+            ClientError::Problem {
+                status: 401 | 403,
+                ..
+            }
+        )
 }
 
 fn refused(error: &ClientError) -> Failure {
@@ -134,6 +141,7 @@ async fn send(client: &Client, letter: &Letter) -> Result<(), ClientError> {
         }
         Content::Checkpoint { upload, file } => client.upload_checkpoint(upload, file).await,
         Content::Artifact { upload, file } => client.upload_artifact(upload, file).await,
+        Content::Logs(batch) => client.send_logs(batch).await.map(drop),
         Content::Finish(finish) => client.finish(finish).await,
     }
 }

@@ -4,6 +4,7 @@
 //! where `cargo build` puts them.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -108,7 +109,49 @@ impl Coordinator {
         Self::start_at(data, "127.0.0.1:0")
     }
 
+    /// A token that allows everything.
+    pub fn token(&self) -> Result<String> {
+        let output = Command::new(program("motif-server")?)
+            .args([
+                "token",
+                "create",
+                "--name",
+                "e2e",
+                "--scope",
+                "admin,submit,read,worker",
+                "--data-dir",
+            ])
+            .arg(&self.data)
+            .output()?;
+        ensure!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let said = String::from_utf8(output.stdout)?;
+        let token = said.split_whitespace().find(|word| word.starts_with("motif_"));
+        Ok(token.context("a token was made and not shown")?.to_owned())
+    }
+
+    /// One more on the database and the artifacts of this one, with a folder of its own below `data`.
+    pub fn start_beside(&self, data: &Path) -> Result<Self> {
+        let database = fs::canonicalize(self.data.join("postgres"))?;
+        let artifacts = fs::canonicalize(self.data.join("artifacts"))?;
+        let url = format!("postgres:///motif?host={}&user=motif", database.display());
+        let more = [
+            OsStr::new("--database-url"),
+            OsStr::new(&url),
+            OsStr::new("--artifacts"),
+            artifacts.as_os_str(),
+        ];
+        Self::start_with(data, "127.0.0.1:0", &more)
+    }
+
     fn start_at(data: &Path, listen: &str) -> Result<Self> {
+        Self::start_with(data, listen, &[])
+    }
+
+    fn start_with(data: &Path, listen: &str, more: &[&OsStr]) -> Result<Self> {
         fs::create_dir_all(data)?;
         let announcement = data.join("address");
         let mut command = Command::new(program("motif-server")?);
@@ -121,7 +164,8 @@ impl Coordinator {
                 LEASE_SECONDS,
                 "--data-dir",
             ])
-            .arg(data);
+            .arg(data)
+            .args(more);
         command.stdout(File::create(&announcement)?);
         let mut process = Process::start(&mut command, &data.join("coordinator.log"))?;
         let deadline = Instant::now() + PATIENCE;
@@ -156,6 +200,11 @@ impl Coordinator {
         Ok(Client::new(&self.url(), None)?)
     }
 
+    /// Ends it with `kill -9`.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.kill()
+    }
+
     /// Ends it with `kill -9`, and starts another at the same address on the same data after `outage`.
     pub fn crash_and_restart(&mut self, outage: Duration) -> Result<()> {
         self.process.kill()?;
@@ -172,6 +221,36 @@ impl Coordinator {
     }
 }
 
+/// A fleet of pretend workers, `motif simulate`.
+#[derive(Debug)]
+pub struct Fleet {
+    process: Process,
+    account: PathBuf,
+}
+
+impl Fleet {
+    /// Starts one for the coordinators at `urls`, with commas between.
+    pub fn start(urls: &str, token: &str, folder: &Path, arguments: &[&str]) -> Result<Self> {
+        fs::create_dir_all(folder)?;
+        let account = folder.join("account.json");
+        let mut command = Command::new(program("motif")?);
+        command
+            .env("MOTIF_TOKEN", token)
+            .args(["simulate", "--json", "--server", urls])
+            .args(arguments)
+            .stdout(File::create(&account)?);
+        let process = Process::start(&mut command, &folder.join("fleet.log"))?;
+        Ok(Self { process, account })
+    }
+
+    /// Waits until all its runs have ended, and answers what it says of them.
+    pub fn wait(mut self) -> Result<Value> {
+        let status = self.process.wait()?;
+        ensure!(status.success(), "the fleet ended with {status}");
+        Ok(serde_json::from_slice(&fs::read(&self.account)?)?)
+    }
+}
+
 /// A worker with one slot.
 #[derive(Debug)]
 pub struct Worker {
@@ -181,8 +260,14 @@ pub struct Worker {
 impl Worker {
     /// Starts one that works for the coordinator at `url`.
     pub fn start(url: &str, work_dir: &Path) -> Result<Self> {
+        Self::start_with(url, None, work_dir)
+    }
+
+    /// Starts one that shows a token.
+    pub fn start_with(url: &str, token: Option<&str>, work_dir: &Path) -> Result<Self> {
         fs::create_dir_all(work_dir)?;
         let mut command = Command::new(program("motif-worker")?);
+        command.envs(token.map(|token| ("MOTIF_TOKEN", token)));
         command
             .args([
                 "run",

@@ -16,29 +16,58 @@ const PAGE: u32 = 100;
 
 #[derive(Debug, Args)]
 pub(super) struct List {
-    /// Only runs in this state
+    /// Only runs in this state; may be repeated
     #[arg(long, value_enum)]
-    state: Option<StateArg>,
+    state: Vec<StateArg>,
 
-    /// Only runs that do this
+    /// Only runs that do this; may be repeated
     #[arg(long, value_enum)]
-    kind: Option<KindArg>,
+    kind: Vec<KindArg>,
 
-    /// Only runs with this tag
+    /// Only runs of this project; may be repeated
     #[arg(long)]
-    tag: Option<String>,
+    project: Vec<String>,
+
+    /// Only runs of this preset; may be repeated
+    #[arg(long)]
+    preset: Vec<String>,
+
+    /// Only runs with this tag; may be repeated, and then all are needed
+    #[arg(long)]
+    tag: Vec<String>,
 
     /// Only runs of this study: `latest`, an id, or at least 6 digits of one
     #[arg(long, value_name = "STUDY")]
     study: Option<StudyRef>,
 
-    /// Only runs with this text in their name
+    /// Only runs with this text in their name, preset or id
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,
+
+    /// Only runs that this worker (its name or id) holds or held
+    #[arg(long)]
+    worker: Option<String>,
+
+    /// Only runs that fulfil this, such as 'best_validation<0.05' or network.hidden=128; may be repeated
+    #[arg(long = "where", value_name = "CONDITION")]
+    conditions: Vec<String>,
+
+    /// The order: created, updated, finished, name, priority, duration, best_validation, last_validation, last_loss,
+    /// last:SERIES or min:SERIES; greatest first with `-` before it [default: -created]
+    #[arg(long, value_name = "BY", allow_hyphen_values = true)]
+    sort: Option<String>,
 
     /// How many runs to list
     #[arg(short = 'n', long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
+
+    /// Go on where a list ended that gave this cursor
+    #[arg(long)]
+    cursor: Option<String>,
+
+    /// Say how many runs there are in all
+    #[arg(long)]
+    total: bool,
 
     /// Only the ids, one a line, for scripts
     #[arg(short, long, conflicts_with = "json")]
@@ -101,16 +130,40 @@ impl List {
             return list.runs.iter().try_for_each(|run| out.text(&run.id.to_string()));
         }
         if list.runs.is_empty() {
-            return out.text("No runs. `motif submit --preset demo --watch` starts one.");
+            return out.text(if self.is_filtered() {
+                "No run matches."
+            } else {
+                "No runs. `motif submit --preset demo --watch` starts one."
+            });
         }
         out.text(&table(out, &list.runs, Utc::now()))?;
+        if let Some(total) = list.total {
+            let about = if total.is_estimate { "about " } else { "" };
+            out.text(&format!("{} of {about}{} runs.", list.runs.len(), total.count))?;
+        }
         if list.next_cursor.is_some() {
-            out.text(&format!(
-                "There are more: `motif list -n {}`.",
-                self.limit.saturating_mul(5)
-            ))?;
+            let more = self.limit.saturating_mul(5);
+            out.text(&format!("There are more: list them with `-n {more}`."))?;
         }
         Ok(())
+    }
+
+    fn filter(&self) -> RunFilter {
+        RunFilter {
+            states: self.state.iter().copied().map(RunState::from).collect(),
+            kinds: self.kind.iter().copied().map(ExperimentKind::from).collect(),
+            projects: self.project.clone(),
+            presets: self.preset.clone(),
+            tags: self.tag.clone(),
+            text: self.search.clone(),
+            worker: self.worker.clone(),
+            conditions: self.conditions.clone(),
+            ..RunFilter::default()
+        }
+    }
+
+    fn is_filtered(&self) -> bool {
+        self.study.is_some() || self.filter() != RunFilter::default()
     }
 
     /// As many pages as the list needs.
@@ -119,31 +172,30 @@ impl List {
             Some(study) => Some(study.resolve(client).await?),
             None => None,
         };
-        let mut runs = Vec::new();
-        let mut cursor = None;
+        let mut filter = RunFilter {
+            sort: self.sort.clone(),
+            total: self.total,
+            cursor: self.cursor.clone(),
+            study,
+            ..self.filter()
+        };
+        let mut list = RunList {
+            runs: Vec::new(),
+            next_cursor: None,
+            total: None,
+        };
         loop {
-            let missing = self
-                .limit
-                .saturating_sub(u32::try_from(runs.len()).unwrap_or(u32::MAX));
-            let filter = RunFilter {
-                state: self.state.map(RunState::from),
-                kind: self.kind.map(ExperimentKind::from),
-                text: self.search.clone(),
-                tag: self.tag.clone(),
-                study,
-                limit: Some(missing.min(PAGE)),
-                cursor,
-            };
+            let listed = u32::try_from(list.runs.len()).unwrap_or(u32::MAX);
+            filter.limit = Some(self.limit.saturating_sub(listed).min(PAGE));
             let page = client.runs(&filter).await?;
-            let empty = page.runs.is_empty();
-            runs.extend(page.runs);
-            cursor = page.next_cursor;
-            if empty || cursor.is_none() || runs.len() >= self.limit as usize {
-                return Ok(RunList {
-                    runs,
-                    next_cursor: cursor,
-                });
+            list.runs.extend(page.runs);
+            list.total = list.total.or(page.total);
+            list.next_cursor = page.next_cursor;
+            if list.next_cursor.is_none() || list.runs.len() >= self.limit as usize {
+                return Ok(list);
             }
+            filter.cursor.clone_from(&list.next_cursor);
+            filter.total = false;
         }
     }
 }

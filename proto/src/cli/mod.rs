@@ -13,6 +13,7 @@ mod download;
 mod edit;
 mod lineage;
 mod list;
+mod logs;
 mod metrics;
 mod output;
 mod presets;
@@ -47,7 +48,8 @@ use steer::Wish;
 #[derive(Debug, Parser)]
 #[command(name = "motif", version, max_term_width = 100)]
 struct Arguments {
-    /// Address of the coordinator [default: http://127.0.0.1:8080]
+    /// Address of the coordinator, or of several over one database with commas between
+    /// [default: http://127.0.0.1:8080]
     #[arg(
         long,
         global = true,
@@ -93,6 +95,8 @@ enum Command {
     Compare(statistics::Compare),
     /// Print a run's curves
     Metrics(metrics::Metrics),
+    /// Print what a run's workers logged
+    Logs(logs::Logs),
     /// End runs that have not ended
     Cancel(steer::Runs),
     /// Hold runs back; one that a worker holds leaves a checkpoint first
@@ -103,7 +107,7 @@ enum Command {
     Retry(steer::Runs),
     /// Change a run's name, tags, notes or priority
     Edit(edit::Edit),
-    /// Delete runs that have ended, with their curves and files
+    /// Delete runs and studies that have ended, with their curves, files and logs
     Delete(delete::Delete),
     /// Download a run's network
     Pull(pull::Pull),
@@ -167,6 +171,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode, CliError> {
     let client = Client::new(&settings.server, settings.token)?;
     let out = Output::new(arguments.json);
     match arguments.command {
+        Command::Logs(command) => return command.run(&client, &out).await,
         Command::Submit(command) => return command.run(&client, &out).await,
         Command::Watch(command) => return command.run(&client, &out).await,
         Command::Study(command) => return command.run(&client, &out).await,

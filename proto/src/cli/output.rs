@@ -39,6 +39,15 @@ pub(super) const fn right(heading: &str) -> Column<'_> {
     }
 }
 
+/// Colours of running text, by their codes (SGR).
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ink {
+    Red = 31,
+    Green = 32,
+    Yellow = 33,
+    Grey = 90,
+}
+
 /// Where results go, and in which form.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Output {
@@ -65,6 +74,15 @@ impl Output {
             json: false,
             coloured: false,
             fitted: false,
+        }
+    }
+
+    /// A text in colour, where colours are wanted.
+    pub(super) fn painted(&self, text: &str, ink: Ink) -> String {
+        if self.coloured {
+            format!("\x1b[{}m{text}\x1b[0m", ink as u8)
+        } else {
+            text.to_owned()
         }
     }
 

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use chrono::Utc;
 use futures::StreamExt;
 use serde_json::json;
 
@@ -14,6 +15,7 @@ use super::CliError;
 use crate::canary::CanaryReport;
 use crate::client::{Client, ClientError};
 use crate::id::{RunId, WorkerId};
+use crate::log::{LogBatch, LogLevel, LogLine};
 use crate::metrics::{Measured, MetricsBatch, SeriesPoints, series};
 use crate::worker::{
     Claim, ClaimRequest, DeviceKind, FinishAttempt, MAX_CLAIM_WAIT_SECONDS, Outcome, RegisterWorker,
@@ -221,6 +223,43 @@ pub(super) fn batch(claim: &Claim, sequence: u64, count: usize, steps: std::ops:
         token: claim.token,
         sequence,
         series: series.collect(),
+    }
+}
+
+/// The log of a pretended attempt.
+pub(super) struct Log(LogBatch);
+
+impl Log {
+    pub(super) fn of(claim: &Claim) -> Self {
+        Self(LogBatch {
+            attempt: claim.attempt,
+            token: claim.token,
+            lines: Vec::new(),
+        })
+    }
+
+    pub(super) fn say(&mut self, message: String) {
+        let sequence = self.0.lines.last().map_or(0, |line| line.sequence + 1);
+        self.0.lines.push(LogLine {
+            sequence,
+            time: Utc::now(),
+            level: LogLevel::Info,
+            target: "motif::simulate".to_owned(),
+            message,
+            fields: BTreeMap::new(),
+        });
+    }
+
+    /// Sends what was said, and says how many lines that was. They stay, for another try.
+    pub(super) async fn send(&self, client: &Client) -> Result<u64, ClientError> {
+        client.send_logs(&self.0).await?;
+        Ok(self.0.lines.len() as u64)
+    }
+
+    /// Lets go of what was sent, but for the line that numbers go on from.
+    pub(super) fn forget(&mut self) {
+        let all_but_last = self.0.lines.len().saturating_sub(1);
+        self.0.lines.drain(..all_but_last);
     }
 }
 

@@ -73,6 +73,7 @@ struct Account {
     heartbeats: u64,
     retries: u64,
     lost_leases: u64,
+    log_lines: u64,
 }
 
 #[derive(Debug, Default)]
@@ -83,6 +84,7 @@ struct Counters {
     heartbeats: AtomicU64,
     retries: AtomicU64,
     lost_leases: AtomicU64,
+    log_lines: AtomicU64,
 }
 
 fn add(counter: &AtomicU64, count: u64) {
@@ -241,6 +243,8 @@ impl Simulation<'_> {
     async fn attempt(&self, claim: &Claim, hand_back: &CancellationToken) -> Result<Ended, CliError> {
         let mut step = claim.resume.as_ref().map_or(0, |resume| resume.next_batch);
         let mut sequence = 0;
+        let mut log = pretend::Log::of(claim);
+        log.say(format!("pretends to train from batch {step}"));
         let every = Duration::from_millis(self.arguments.every);
         let steps_each = ((self.arguments.speed * every.as_secs_f64()).round() as u64).clamp(1, 5000);
         let mut clock = interval(every);
@@ -270,6 +274,12 @@ impl Simulation<'_> {
                     Ok(None) => continue,
                     Err(error) => return lost(error),
                 }
+                log.say(format!("pretends to keep a checkpoint after {step} batches"));
+                match self.insist(async || log.send(self.client).await).await {
+                    Ok(sent) => add(&self.counters.log_lines, sent.unwrap_or(0)),
+                    Err(error) => return lost(error),
+                }
+                log.forget();
             }
         }
         let finish = self.insist(async || self.fleet.finish(claim, sequence, Outcome::Succeeded).await);
@@ -329,6 +339,7 @@ impl Simulation<'_> {
             heartbeats: count(&self.counters.heartbeats),
             retries: count(&self.counters.retries),
             lost_leases: count(&self.counters.lost_leases),
+            log_lines: count(&self.counters.log_lines),
         }
     }
 }
@@ -351,6 +362,7 @@ fn table(out: &Output, account: &Account) -> String {
         right("heartbeats"),
         right("retries"),
         right("lost leases"),
+        right("log lines"),
     ];
     let row = vec![
         Cell::new(format!("{:.1}", account.seconds)),
@@ -361,6 +373,7 @@ fn table(out: &Output, account: &Account) -> String {
         Cell::new(account.heartbeats),
         Cell::new(account.retries),
         Cell::new(account.lost_leases),
+        Cell::new(account.log_lines),
     ];
     out.table(&columns, vec![row])
 }

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::output::{Output, short_id, short_uuid};
 use super::pull::KindArg;
@@ -12,8 +14,12 @@ use super::run_ref::BaseRef;
 use super::spec_file::{self, Assignment, Document};
 use super::{CliError, study, watch};
 use crate::client::Client;
-use crate::run::CheckpointKind;
+use crate::run::{CheckpointKind, ExperimentAccepted};
 use crate::spec::study::is_study;
+
+/// How often a submission is sent until it is answered: for some seconds, as a restart of the coordinator takes.
+const TRIES: u32 = 5;
+const FIRST_PAUSE: Duration = Duration::from_millis(300);
 
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("source").required(true).multiple(true).args(["file", "preset", "base"]))]
@@ -51,6 +57,22 @@ pub(super) struct Submit {
     watch: bool,
 }
 
+/// Submits under a key of its own, and again where no answer comes: it is one experiment however often it is sent.
+async fn submit(client: &Client, spec: &Value) -> Result<ExperimentAccepted, CliError> {
+    let key = Uuid::now_v7().to_string();
+    let mut pause = FIRST_PAUSE;
+    for _ in 1..TRIES {
+        match client.submit_once(spec, &key).await {
+            Err(error) if error.is_transient() || error.code() == Some("request_running") => {
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            answer => return Ok(answer?),
+        }
+    }
+    Ok(client.submit_once(spec, &key).await?)
+}
+
 impl Submit {
     pub(super) async fn run(self, client: &Client, out: &Output) -> Result<ExitCode, CliError> {
         let mut document = self.document()?;
@@ -61,7 +83,7 @@ impl Submit {
         if is_study(&document) {
             return self.submit_study(client, out, &document).await;
         }
-        let accepted = client.submit(&document).await?;
+        let accepted = submit(client, &document).await?;
         let run = accepted.run.id;
         if out.json && self.watch {
             out.json_line(&accepted)?;

@@ -105,7 +105,7 @@ async fn until_the_end(
                     return Ok(summary);
                 }
             }
-            Event::Checkpoint(_) | Event::Artifact(_) => {}
+            Event::Checkpoint(_) | Event::Artifact(_) | Event::Log(_) => {}
         }
     }
     Err(CliError::Failed(

@@ -183,6 +183,8 @@ fn decode(name: &str, data: &str) -> Result<Option<Event>, serde_json::Error> {
         "metrics" => Event::Metrics(serde_json::from_str(data)?),
         "rewind" => Event::Rewind(serde_json::from_str(data)?),
         "checkpoint" => Event::Checkpoint(serde_json::from_str(data)?),
+        "artifact" => Event::Artifact(serde_json::from_str(data)?),
+        "log" => Event::Log(serde_json::from_str(data)?),
         "reset" => Event::Reset(serde_json::from_str(data)?),
         _ => return Ok(None),
     }))

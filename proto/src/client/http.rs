@@ -1,17 +1,17 @@
 //! What every request has in common: address, token, time limits, and how answers are read.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::Stream;
 use futures::stream;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::ClientError;
+use super::servers::Servers;
 use crate::problem::Problem;
 
 /// How long to wait for a connection.
@@ -23,11 +23,12 @@ const CONTENT_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Most of an error's body that is read.
 const MAX_PROBLEM_BYTES: usize = 1 << 20;
 
-/// A client of one coordinator. Clones share their connections.
+/// A client of one coordinator, or of several over one database, any of which will do. Clones share their
+/// connections.
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
-    base: Url,
+    servers: Servers,
 }
 
 /// A file that the coordinator sends.
@@ -47,12 +48,15 @@ impl Content {
 }
 
 impl Client {
-    /// A client of the coordinator at `base_url`, such as `http://127.0.0.1:8080`. Connects to nothing yet.
+    /// A client of the coordinator at an address such as `http://127.0.0.1:8080`. Connects to nothing yet.
+    ///
+    /// Several addresses, with commas between, are of coordinators over one database. The first is asked as long as it
+    /// answers, then the next.
     ///
     /// # Errors
     /// [`ClientError::InvalidServer`] and [`ClientError::InvalidToken`].
-    pub fn new(base_url: &str, token: Option<String>) -> Result<Self, ClientError> {
-        let base = parse_base(base_url)?;
+    pub fn new(addresses: &str, token: Option<String>) -> Result<Self, ClientError> {
+        let servers = Servers::parse(addresses)?;
         let mut headers = HeaderMap::new();
         if let Some(token) = token {
             let mut value =
@@ -64,26 +68,26 @@ impl Client {
             .user_agent(concat!("motif/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
             .default_headers(headers);
-        if is_this_machine(&base) {
+        if servers.are_on_this_machine() {
             // A proxy that the environment names cannot know this machine's own addresses.
             builder = builder.no_proxy();
         }
         let http = builder.build().map_err(|source| ClientError::InvalidServer {
-            given: base_url.to_owned(),
+            given: addresses.to_owned(),
             reason: source.to_string(),
         })?;
-        Ok(Self { http, base })
+        Ok(Self { http, servers })
     }
 
-    /// The coordinator's address, without a slash at its end.
+    /// The address of the coordinator that is asked now, without a slash at its end.
     #[must_use]
     pub fn server(&self) -> &str {
-        self.base.as_str().trim_end_matches('/')
+        self.servers.current().1
     }
 
     /// A request for `path`, segment by segment, under `/api/v1`.
     pub(super) fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
-        let mut url = self.base.clone();
+        let mut url = self.servers.current().0.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(["api", "v1"]).extend(path);
         }
@@ -109,16 +113,37 @@ impl Client {
     }
 
     /// Sends a request and passes on the answer if it is a success.
+    ///
+    /// Where no connection comes about, nothing was asked of anybody, and the next coordinator is tried at once. From
+    /// one that is reached and fails, only the next call turns away.
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
-        let response = request
-            .send()
-            .await
-            .map_err(|source| ClientError::unreachable(self.server(), source))?;
-        if response.status().is_success() {
-            Ok(response)
-        } else {
-            Err(self.refusal(response).await)
+        let unsendable = |error: reqwest::Error| ClientError::Unsendable(error.without_url().to_string());
+        let mut request = request.build().map_err(unsendable)?;
+        for tries_left in (0..self.servers.count()).rev() {
+            let asked = self.servers.of(request.url());
+            let again = request.try_clone();
+            match self.http.execute(request).await {
+                Ok(response) if response.status().is_success() => return Ok(response),
+                Ok(response) => {
+                    let refusal = self.refusal(response).await;
+                    if refusal.is_transient() {
+                        self.servers.turn_away_from(asked);
+                    }
+                    return Err(refusal);
+                }
+                Err(source) => {
+                    self.servers.turn_away_from(asked);
+                    match again {
+                        Some(mut again) if source.is_connect() && tries_left > 0 => {
+                            *again.url_mut() = self.servers.moved(again.url(), asked);
+                            request = again;
+                        }
+                        _ => return Err(ClientError::unreachable(self.servers.name(asked), source)),
+                    }
+                }
+            }
         }
+        Err(ClientError::silent(self.server(), "no coordinator was asked"))
     }
 
     pub(super) async fn decode<T: DeserializeOwned>(&self, response: Response) -> Result<T, ClientError> {
@@ -204,30 +229,4 @@ pub(super) fn chunks(
 /// Names the media type that a request wants back.
 pub(super) fn accepting(request: RequestBuilder, media_type: &'static str) -> RequestBuilder {
     request.header(ACCEPT, HeaderValue::from_static(media_type))
-}
-
-fn parse_base(given: &str) -> Result<Url, ClientError> {
-    let invalid = |reason: &str| ClientError::InvalidServer {
-        given: given.to_owned(),
-        reason: reason.to_owned(),
-    };
-    let url = Url::parse(given.trim()).map_err(|error| invalid(&error.to_string()))?;
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err(invalid("it must begin with http:// or https:// and name a host"));
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(invalid("it must end before any `?` or `#`"));
-    }
-    Ok(url)
-}
-
-fn is_this_machine(url: &Url) -> bool {
-    let Some(host) = url.host_str() else {
-        return false;
-    };
-    let address = host
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .parse::<IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }

@@ -12,6 +12,7 @@ mod error;
 mod events;
 mod http;
 mod runs;
+mod servers;
 #[cfg(test)]
 pub(crate) mod stub;
 mod studies;
@@ -22,5 +23,5 @@ mod worker;
 pub use error::ClientError;
 pub use events::{EventStream, StreamItem};
 pub use http::{Client, Content};
-pub use runs::{MetricsQuery, RunFilter};
+pub use runs::{LogsQuery, MetricsQuery, RunFilter};
 pub use studies::{StatisticsQuery, StudyFilter};

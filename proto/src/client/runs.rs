@@ -1,13 +1,14 @@
 //! The scientist's side: experiments, runs, curves, checkpoints, presets, workers, the queue.
 
 use reqwest::Method;
-use serde::Serialize;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::http::Content;
 use super::{Client, ClientError};
 use crate::artifact::{Artifact, ArtifactList};
 use crate::id::{ArtifactId, CheckpointId, RunId, StudyId, WorkerId};
+use crate::log::{LogCursor, LogLevel, RunLogs};
 use crate::metrics::RunMetrics;
 use crate::run::{
     Checkpoint, CheckpointList, DeleteRuns, ExperimentAccepted, Queue, RunChange, RunDetail, RunList,
@@ -16,31 +17,64 @@ use crate::run::{
 use crate::spec::ExperimentKind;
 use crate::spec::preset::{PresetInfo, PresetList};
 use crate::worker::{SetWorkerAside, WorkerInfo, WorkerList};
+use serde::Serialize;
 
-/// Which runs a list holds; everything that is absent lets all through.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+/// Which runs a list holds, and in which order; everything that is absent or empty lets all through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunFilter {
-    /// Only runs in this state.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub state: Option<RunState>,
-    /// Only runs that do this.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kind: Option<ExperimentKind>,
-    /// Only runs whose name has this text in it.
-    #[serde(rename = "q", skip_serializing_if = "Option::is_none")]
+    /// Only runs in one of these states.
+    pub states: Vec<RunState>,
+    /// Only runs that do one of these.
+    pub kinds: Vec<ExperimentKind>,
+    /// Only runs of one of these projects.
+    pub projects: Vec<String>,
+    /// Only runs of one of these presets.
+    pub presets: Vec<String>,
+    /// Only runs with all of these tags.
+    pub tags: Vec<String>,
+    /// Only runs with this text in their name, preset or id.
     pub text: Option<String>,
-    /// Only runs with this tag.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tag: Option<String>,
     /// Only runs of this study.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub study: Option<StudyId>,
+    /// Only runs that the worker of this name or id holds or held.
+    pub worker: Option<String>,
+    /// Only runs that fulfil all of these, such as `best_validation<0.05`.
+    pub conditions: Vec<String>,
+    /// The order, such as `best_validation` or `-created`, which is what it is where absent.
+    pub sort: Option<String>,
+    /// Whether to say how many runs all pages have together.
+    pub total: bool,
     /// Length of one page.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
     /// Where the page before ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
+}
+
+impl RunFilter {
+    fn pairs(&self) -> Vec<(&'static str, String)> {
+        let mut pairs = Vec::new();
+        let mut all = |name, values: Vec<String>| pairs.extend(values.into_iter().map(|value| (name, value)));
+        all("state", self.states.iter().map(ToString::to_string).collect());
+        all(
+            "kind",
+            self.kinds.iter().map(|kind| kind.as_str().to_owned()).collect(),
+        );
+        all("project", self.projects.clone());
+        all("preset", self.presets.clone());
+        all("tag", self.tags.clone());
+        all("study", self.study.iter().map(ToString::to_string).collect());
+        all("q", self.text.iter().cloned().collect());
+        all("worker", self.worker.iter().cloned().collect());
+        all("where", self.conditions.clone());
+        all("sort", self.sort.iter().cloned().collect());
+        all(
+            "total",
+            self.total.then(|| "true".to_owned()).into_iter().collect(),
+        );
+        all("limit", self.limit.iter().map(ToString::to_string).collect());
+        all("cursor", self.cursor.iter().cloned().collect());
+        pairs
+    }
 }
 
 /// What part of a run's curves is wanted.
@@ -54,6 +88,29 @@ pub struct MetricsQuery {
     pub from: Option<u64>,
     /// Last step.
     pub to: Option<u64>,
+}
+
+/// What part of a run's log is wanted; everything that is absent lets all through.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LogsQuery {
+    /// Only lines of this attempt, counted from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// Only lines of this level and above.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub level: Option<LogLevel>,
+    /// Only lines with this text in them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<String>,
+    /// Lines behind this place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<LogCursor>,
+    /// Lines before this place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<LogCursor>,
+    /// Length of one page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
 }
 
 impl MetricsQuery {
@@ -75,15 +132,25 @@ impl Client {
     /// # Errors
     /// A problem with the code `invalid_spec` names every field that is wrong.
     pub async fn submit(&self, spec: &Value) -> Result<ExperimentAccepted, ClientError> {
-        self.post(&["experiments"], spec).await
+        self.submit_once(spec, &Uuid::now_v7().to_string()).await
     }
 
-    /// One page of the list of runs, newest first.
+    /// Submits an experiment under a key: however often it is sent with the same key, there is one experiment, and the
+    /// answer is the first one's. So it may be sent again where the answer got lost.
     ///
     /// # Errors
-    /// Any of [`ClientError`].
+    /// As [`Client::submit`], and a problem with the code `request_running` while an earlier one is being carried out.
+    pub async fn submit_once(&self, spec: &Value, key: &str) -> Result<ExperimentAccepted, ClientError> {
+        let request = self.request(Method::POST, &["experiments"]);
+        self.json(request.header("idempotency-key", key).json(spec)).await
+    }
+
+    /// One page of the list of runs.
+    ///
+    /// # Errors
+    /// A problem with the code `invalid_query` says what a condition or an order should be.
     pub async fn runs(&self, filter: &RunFilter) -> Result<RunList, ClientError> {
-        self.json(self.request(Method::GET, &["runs"]).query(filter))
+        self.json(self.request(Method::GET, &["runs"]).query(&filter.pairs()))
             .await
     }
 
@@ -169,6 +236,15 @@ impl Client {
     pub async fn metrics(&self, run: RunId, query: &MetricsQuery) -> Result<RunMetrics, ClientError> {
         let request = self.request(Method::GET, &["runs", &run.to_string(), "metrics"]);
         self.json(request.query(&query.pairs())).await
+    }
+
+    /// A page of a run's log.
+    ///
+    /// # Errors
+    /// Any of [`ClientError`].
+    pub async fn logs(&self, run: RunId, query: &LogsQuery) -> Result<RunLogs, ClientError> {
+        let request = self.request(Method::GET, &["runs", &run.to_string(), "logs"]);
+        self.json(request.query(query)).await
     }
 
     /// A run's checkpoints, newest first.

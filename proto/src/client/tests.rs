@@ -12,7 +12,7 @@ use super::{Client, ClientError, MetricsQuery, RunFilter, StreamItem};
 use crate::event::Event;
 use crate::id::{AttemptId, FencingToken, RunId, WorkerId};
 use crate::metrics::RunMetrics;
-use crate::run::{CheckpointKind, RunList, RunState};
+use crate::run::{CheckpointKind, Queue, RunList, RunState};
 use crate::worker::{ClaimRequest, UploadArtifact, UploadCheckpoint};
 
 #[tokio::test]
@@ -41,6 +41,33 @@ async fn a_coordinator_that_is_away_is_a_transient_error_that_names_it() {
     assert!(error.to_string().starts_with(&format!(
         "cannot reach the coordinator at http://127.0.0.1:{port}: "
     )));
+}
+
+#[tokio::test]
+async fn where_nobody_listens_the_next_coordinator_is_asked_at_once_and_from_then_on() {
+    let dead = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        format!("http://{}", listener.local_addr().unwrap())
+    };
+    let alive = serve(Router::new().route("/queue", get(|| async { Json(Queue::default()) }))).await;
+    let client = Client::new(&format!("{dead},{}", alive.server()), None).unwrap();
+    assert_eq!(client.server(), dead);
+    client.queue().await.unwrap();
+    assert_eq!(client.server(), alive.server());
+
+    let both_dead = Client::new(&format!("{dead},{dead}/second"), None).unwrap();
+    assert!(both_dead.queue().await.unwrap_err().is_transient());
+}
+
+#[tokio::test]
+async fn a_coordinator_that_fails_is_asked_no_more_by_the_next_call() {
+    let failing = || async { answer(&problem(503, "unavailable", "The database is away")) };
+    let failing = serve(Router::new().route("/queue", get(failing))).await;
+    let alive = serve(Router::new().route("/queue", get(|| async { Json(Queue::default()) }))).await;
+    let client = Client::new(&format!("{},{}", failing.server(), alive.server()), None).unwrap();
+    // It was asked, so whether to ask again is for the caller to say.
+    assert!(client.queue().await.unwrap_err().is_transient());
+    client.queue().await.unwrap();
 }
 
 #[tokio::test]
@@ -112,16 +139,22 @@ async fn every_call_carries_the_token_and_the_filter() {
         "/runs",
         get(|headers: HeaderMap, uri: Uri| async move {
             assert_eq!(headers[header::AUTHORIZATION], "Bearer secret");
-            assert_eq!(uri.query(), Some("state=running&q=a%26b&limit=5"));
+            assert_eq!(
+                uri.query(),
+                Some("state=running&state=paused&q=a%26b&where=last_loss%3C1&sort=-created&limit=5")
+            );
             Json(RunList {
                 runs: vec![run("1", RunState::Running)],
                 next_cursor: None,
+                total: None,
             })
         }),
     );
     let filter = RunFilter {
-        state: Some(RunState::Running),
+        states: vec![RunState::Running, RunState::Paused],
         text: Some("a&b".to_owned()),
+        conditions: vec!["last_loss<1".to_owned()],
+        sort: Some("-created".to_owned()),
         limit: Some(5),
         ..RunFilter::default()
     };
@@ -206,13 +239,14 @@ async fn a_checkpoint_is_sent_as_it_lies_on_disk_with_its_length_and_query() {
 async fn a_large_file_goes_in_parts_and_on_where_an_outage_cut_it() {
     use axum::extract::{DefaultBodyLimit, Query};
 
+    use crate::id::UploadId;
     use crate::upload::{UPLOAD_PART_BYTES, UploadPart, UploadProgress};
 
     let size = 2 * UPLOAD_PART_BYTES + 1000;
     let content: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
     let arrived = Arc::new(std::sync::Mutex::new(Vec::new()));
     let outage = Arc::new(AtomicUsize::new(1));
-    let upload = uuid::Uuid::now_v7();
+    let upload = UploadId::new();
     let progress = move |offset: usize| UploadProgress {
         upload,
         offset: offset as u64,

@@ -1,16 +1,19 @@
-//! The worker's side: register, claim, heartbeat, metrics, checkpoints, finish.
+//! The worker's side: register, claim, heartbeat, metrics, logs, checkpoints, finish.
 
 use std::io::{self, SeekFrom};
 use std::path::Path;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use reqwest::{Body, Method, StatusCode};
+use reqwest::{Body, Method, RequestBuilder, StatusCode};
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
+use uuid::Uuid;
 
 use super::{Client, ClientError};
+use crate::id::AttemptId;
+use crate::log::{LogBatch, LogsAccepted};
 use crate::metrics::{MetricsAccepted, MetricsBatch, POSTCARD};
 use crate::upload::{BeginUpload, UploadPart, UploadProgress};
 use crate::worker::{
@@ -78,7 +81,17 @@ impl Client {
     pub async fn send_metrics(&self, batch: &MetricsBatch) -> Result<MetricsAccepted, ClientError> {
         let body = postcard::to_stdvec(batch).map_err(|error| ClientError::Unsendable(error.to_string()))?;
         let request = self.request(Method::POST, &["worker", "metrics"]);
+        let request = traced(request, batch.attempt);
         self.json(request.header(CONTENT_TYPE, POSTCARD).body(body)).await
+    }
+
+    /// Sends log lines of an attempt. Safe to repeat.
+    ///
+    /// # Errors
+    /// A problem with the code `stale_lease`.
+    pub async fn send_logs(&self, batch: &LogBatch) -> Result<LogsAccepted, ClientError> {
+        let request = self.request(Method::POST, &["worker", "logs"]);
+        self.json(traced(request, batch.attempt).json(batch)).await
     }
 
     /// Sends a checkpoint from a file, without holding it in memory, in parts where it is large. Safe to repeat: what
@@ -111,8 +124,14 @@ impl Client {
         upload: &UploadCheckpoint,
         content: impl Into<Body>,
     ) -> Result<(), ClientError> {
-        self.upload("checkpoints", upload, upload.size_bytes, content.into())
-            .await
+        self.upload(
+            "checkpoints",
+            upload.attempt,
+            upload,
+            upload.size_bytes,
+            content.into(),
+        )
+        .await
     }
 
     /// Sends a file that a run made, as [`Client::upload_checkpoint`] sends a checkpoint.
@@ -122,7 +141,9 @@ impl Client {
     pub async fn upload_artifact(&self, upload: &UploadArtifact, file: &Path) -> Result<(), ClientError> {
         if upload.size_bytes <= IN_PARTS_FROM {
             let content = content_of(file).await?;
-            return self.upload("artifacts", upload, upload.size_bytes, content).await;
+            return self
+                .upload("artifacts", upload.attempt, upload, upload.size_bytes, content)
+                .await;
         }
         let begin = BeginUpload {
             attempt: upload.attempt,
@@ -194,6 +215,7 @@ impl Client {
     async fn upload(
         &self,
         place: &str,
+        attempt: AttemptId,
         query: &impl Serialize,
         size_bytes: u64,
         content: Body,
@@ -205,7 +227,7 @@ impl Client {
             .header(CONTENT_TYPE, "application/octet-stream")
             .header(CONTENT_LENGTH, size_bytes)
             .body(content);
-        self.send(request).await.map(drop)
+        self.send(traced(request, attempt)).await.map(drop)
     }
 
     /// Ends an attempt. Safe to repeat.
@@ -214,12 +236,20 @@ impl Client {
     /// Problems with the codes `stale_lease` and `sequence_gap`.
     pub async fn finish(&self, finish: &FinishAttempt) -> Result<(), ClientError> {
         let request = self.request(Method::POST, &["worker", "finish"]);
+        let request = traced(request, finish.attempt);
         self.send(request.json(finish)).await.map(drop)
     }
 }
 
 fn upload_limit(size_bytes: u64) -> Duration {
     UPLOAD_GRACE + Duration::from_secs(size_bytes / SLOWEST_UPLOAD_BYTES_PER_SECOND)
+}
+
+/// Says that a request is part of an attempt, as W3C's trace context has it: the attempt's id is the trace, so that
+/// whoever looks for what a coordinator did for an attempt knows what to look for.
+fn traced(request: RequestBuilder, attempt: AttemptId) -> RequestBuilder {
+    let (_, span) = Uuid::now_v7().as_u64_pair();
+    request.header("traceparent", format!("00-{}-{span:016x}-01", attempt.0.simple()))
 }
 
 /// A file as a body that is read while it is sent.

@@ -94,7 +94,8 @@ pub struct TrainingSpec {
     pub clip: f64,
     /// Evaluate and store checkpoints every so many batches.
     pub save_every: u64,
-    /// Keep the first checkpoint at or after each multiple of so many batches, beside the best and the last.
+    /// Keep the first checkpoint at or after each multiple of so many batches, beside the best and the last. What lies
+    /// below, such as a study's defaults, is set aside by 0: none is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_every: Option<u64>,
     /// Tasks to draw from, each with equal chance; all base tasks or all composable pairs.
@@ -123,7 +124,9 @@ impl TrainingSpec {
             learning_rate: table.number("learning_rate", 1e-9..=1.0, 1e-3),
             clip: table.number("clip", 1e-6..=1e6, 1.0),
             save_every: table.integer("save_every", 1..=MAX_BATCHES, 500),
-            keep_every: table.optional_integer("keep_every", 1..=MAX_BATCHES),
+            keep_every: table
+                .optional_integer("keep_every", 0..=MAX_BATCHES)
+                .filter(|every| *every > 0),
             tasks: read_tasks(table, TaskName::BASE),
             losses: table.table("losses", |t| LossWeights::read(t, kind, network)),
             frozen: read_frozen(table, kind),

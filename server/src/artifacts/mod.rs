@@ -17,10 +17,10 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
+use motif_proto::id::UploadId;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt};
-use uuid::Uuid;
 
 pub use self::health::{Health, is_full};
 pub use self::place::OpenError;
@@ -43,6 +43,8 @@ pub struct Artifacts {
     /// The same store, where uploads in parts have names that outlive this process.
     multipart: Option<Arc<dyn MultipartStoreDebug>>,
     directory: Option<PathBuf>,
+    /// Uploads that are longer go in parts of so many bytes.
+    part_bytes: usize,
     watch: Arc<health::Watch>,
 }
 
@@ -90,8 +92,16 @@ impl Artifacts {
             store,
             multipart,
             directory,
+            part_bytes: transfer::PART,
             watch: Arc::default(),
         }
+    }
+
+    /// The same store with parts of another length: for tests, as buckets have their own ideas of what a part may be.
+    #[must_use]
+    pub fn with_parts_of(mut self, bytes: usize) -> Self {
+        self.part_bytes = bytes.max(1);
+        self
     }
 
     /// The directory, where it is one.
@@ -255,7 +265,7 @@ fn place_of(sha256: &str) -> Path {
 }
 
 /// Where the part of an upload lies that begins with this byte.
-fn place_of_part(upload: Uuid, first_byte: u64) -> Path {
+fn place_of_part(upload: UploadId, first_byte: u64) -> Path {
     Path::from_iter([UPLOADS, &upload.to_string(), &format!("{first_byte:016}")])
 }
 

@@ -15,6 +15,7 @@ use object_store::{ClientOptions, ObjectStore, RetryConfig};
 use url::Url;
 
 use super::Artifacts;
+use crate::monitoring::storage::Measured;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How long a bucket may send nothing.
@@ -136,11 +137,11 @@ fn directory(path: &FilePath) -> Result<Artifacts, OpenError> {
         .with_automatic_cleanup(false)
         // The database names a file only once it would survive a power cut.
         .with_fsync(true);
-    Ok(Artifacts::new(Arc::new(store), None, Some(root)))
+    Ok(Artifacts::new(Arc::new(Measured(store)), None, Some(root)))
 }
 
 fn bucket<T: ObjectStore + MultipartStore>(store: T, prefix: Path) -> Artifacts {
-    let store = Arc::new(PrefixStore::new(store, prefix));
+    let store = Arc::new(Measured(PrefixStore::new(store, prefix)));
     Artifacts::new(Arc::clone(&store) as Arc<dyn ObjectStore>, Some(store), None)
 }
 

@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
+use motif_proto::id::UploadId;
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
 use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
-use uuid::Uuid;
 
 use super::{Artifacts, MultipartStoreDebug, generic, limited, limited_to, place_of, place_of_part};
 use crate::error::Error;
 
 /// Bytes of a part. Buckets want at least 5 MiB of each but the last, some also that all are equal.
-const PART: usize = 8 << 20;
+pub(super) const PART: usize = 8 << 20;
 /// Parts of an upload on their way at once; with the one that is filled they are what it holds in memory.
 const IN_FLIGHT: usize = 2;
 /// How long the store may take for a part: as long as it may for the slowest connection that is worth having.
@@ -42,7 +42,7 @@ impl Artifacts {
     /// # Errors
     /// The artifact store.
     pub async fn begin(&self, sha256: &str, size_bytes: u64) -> std::result::Result<Incoming, Error> {
-        let parts = if size_bytes > PART as u64 {
+        let parts = if size_bytes > self.part_bytes as u64 {
             Some(self.seen(Parts::begin(self, place_of(sha256)).await, size_bytes)?)
         } else {
             None
@@ -94,7 +94,7 @@ impl Artifacts {
     /// The artifact store.
     pub async fn put_part(
         &self,
-        upload: Uuid,
+        upload: UploadId,
         first_byte: u64,
         content: Bytes,
     ) -> std::result::Result<(), Error> {
@@ -108,7 +108,7 @@ impl Artifacts {
     /// The parts of a resumable upload that begin with these bytes, one after the other.
     pub fn read_parts(
         &self,
-        upload: Uuid,
+        upload: UploadId,
         first_bytes: Vec<u64>,
     ) -> impl Stream<Item = std::result::Result<Bytes, Error>> + Send + use<> {
         let artifacts = self.clone();
@@ -125,7 +125,11 @@ impl Artifacts {
     ///
     /// # Errors
     /// The artifact store.
-    pub async fn delete_parts(&self, upload: Uuid, first_bytes: &[u64]) -> std::result::Result<(), Error> {
+    pub async fn delete_parts(
+        &self,
+        upload: UploadId,
+        first_bytes: &[u64],
+    ) -> std::result::Result<(), Error> {
         for &first_byte in first_bytes {
             self.delete_at(&place_of_part(upload, first_byte)).await?;
         }
@@ -179,9 +183,9 @@ impl Incoming {
         self.hash.update(&piece);
         self.filled.extend_from_slice(&piece);
         while let Some(parts) = &mut self.parts
-            && self.filled.len() >= PART
+            && self.filled.len() >= self.artifacts.part_bytes
         {
-            let part = self.filled.split_to(PART).freeze();
+            let part = self.filled.split_to(self.artifacts.part_bytes).freeze();
             let put = parts.put(part).await;
             self.artifacts.seen(put, self.size_bytes)?;
         }

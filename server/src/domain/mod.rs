@@ -2,14 +2,17 @@
 
 pub mod access;
 pub mod chunk;
+pub mod cursor;
 pub mod curve;
 pub mod halving;
 pub mod journal;
 pub mod lease;
+pub mod listing;
+pub mod log;
 pub mod metrics;
 pub mod pack;
-pub mod retention;
 pub mod plan;
+pub mod retention;
 pub mod retry;
 pub mod revival;
 pub mod secret;

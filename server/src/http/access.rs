@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use motif_proto::access::{ActorKind, Scope};
@@ -27,6 +27,8 @@ use crate::table::Guarded;
 pub const SESSION_COOKIE: &str = "motif_session";
 /// The header that our own pages send with every write, and that no page of another origin can.
 pub const REQUEST_HEADER: &str = "x-motif-request";
+/// What Prometheus reads; beside the API, and for those who may read it.
+const METRICS: &str = "/metrics";
 /// Headers that only proxies add: whoever comes through one is not this machine's own.
 const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
 
@@ -51,9 +53,18 @@ pub struct Door {
     pub reach: Reach,
 }
 
+/// Who [`identify`] found, if it was somebody.
+pub(super) fn known(extensions: &Extensions) -> Option<&Principal> {
+    match extensions.get::<Caller>() {
+        Some(Caller::Known(principal)) => Some(principal),
+        Some(Caller::Anonymous | Caller::Refused(_)) | None => None,
+    }
+}
+
 /// Finds out who asks, and hands it on.
 pub async fn identify(State(door): State<Door>, mut request: Request, next: Next) -> Response {
-    if request.uri().path().starts_with("/api/") {
+    let path = request.uri().path();
+    if path.starts_with("/api/") || path == METRICS {
         match caller(&door, request.headers()).await {
             Ok(caller) => {
                 request.extensions_mut().insert(caller);
@@ -128,11 +139,13 @@ pub async fn authorize(
         Some(Caller::Known(principal)) => principal.clone(),
         Some(Caller::Anonymous) => {
             let detail = "A token is needed: send it as `Authorization: Bearer …`, or sign in";
-            return unauthorized("token_required", detail, "Bearer realm=\"motif\"");
+            let error = ApiError::new(StatusCode::UNAUTHORIZED, "token_required", "Who are you?", detail);
+            return challenged(error, HeaderValue::from_static("Bearer realm=\"motif\""));
         }
         Some(Caller::Refused(detail)) => {
-            let challenge = "Bearer realm=\"motif\", error=\"invalid_token\"";
-            return unauthorized("invalid_token", detail, challenge);
+            let challenge = HeaderValue::from_static("Bearer realm=\"motif\", error=\"invalid_token\"");
+            let error = ApiError::new(StatusCode::UNAUTHORIZED, "invalid_token", "Who are you?", *detail);
+            return challenged(error, challenge);
         }
         None => {
             tracing::error!("a request reached its route without anybody asking who sent it");
@@ -195,11 +208,6 @@ async fn record(
         let request = actor.request_id.as_deref().unwrap_or("");
         tracing::error!(error = %chain(&error), request.id = request, "a change is missing in the audit trail");
     }
-}
-
-fn unauthorized(code: &str, detail: &str, challenge: &'static str) -> Response {
-    let error = ApiError::new(StatusCode::UNAUTHORIZED, code, "Who are you?", detail);
-    challenged(error, HeaderValue::from_static(challenge))
 }
 
 fn forbidden(principal: &Principal, need: Need) -> Response {

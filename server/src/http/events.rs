@@ -12,6 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::Stream;
 use motif_proto::event::{Event, Reset};
 use motif_proto::id::RunId;
+use motif_proto::monitoring::coordinator::EVENT_STREAMS;
 use motif_proto::problem::Problem;
 use serde::Serialize;
 use tokio::sync::broadcast::Receiver;
@@ -26,6 +27,7 @@ use crate::access::Access;
 use crate::app::AppState;
 use crate::domain::access::{Principal, Projects};
 use crate::error::{Error, chain};
+use crate::monitoring::http::Counted;
 use crate::store::Store;
 use crate::store::events::Resume;
 use crate::store::runs::Versioned;
@@ -50,8 +52,8 @@ const MAX_CHANGED: u32 = 1000;
 
 /// Follow one run.
 ///
-/// The stream begins with the current state (`run`); then come `metrics`, `rewind`, `checkpoint` and `run` as they
-/// happen. A client that comes back with `Last-Event-ID` gets what it missed, or `reset` if that is gone.
+/// The stream begins with the current state (`run`); then come `metrics`, `rewind`, `checkpoint`, `artifact`, `log` and
+/// `run` as they happen. A client that comes back with `Last-Event-ID` gets what it missed, or `reset` if that is gone.
 #[utoipa::path(
     get, path = "/runs/{id}/events", tag = "runs", operation_id = "run_events",
     params(
@@ -73,7 +75,7 @@ pub async fn of_run(
     let news = state.signals.subscribe();
     let current = state.store.run_summary(run).await?;
     let guard = Guard::of(&state, &principal);
-    Ok(stream(guard, move |sink| async move {
+    Ok(stream(&["run"], guard, move |sink| async move {
         let seen = last_event_id(&headers).map(|id| id.parse().unwrap_or(-1));
         RunStream {
             store: state.store,
@@ -102,7 +104,7 @@ pub async fn of_all(
 ) -> Sse<impl Stream<Item = Result<Message, Infallible>>> {
     let news = state.signals.subscribe();
     let guard = Guard::of(&state, &principal);
-    stream(guard, move |sink| async move {
+    stream(&["all"], guard, move |sink| async move {
         let since =
             last_event_id(&headers).map(|id| id.parse().ok().and_then(DateTime::from_timestamp_micros));
         AllStream {
@@ -159,6 +161,7 @@ fn last_event_id(headers: &HeaderMap) -> Option<&str> {
 /// Runs `follow` until it ends, the client goes or may see it no more, or the coordinator stops, and hands its
 /// messages on.
 fn stream<F>(
+    kind: &'static [&'static str],
     guard: Guard,
     follow: impl FnOnce(Sink) -> F,
 ) -> Sse<impl Stream<Item = Result<Message, Infallible>>>
@@ -169,6 +172,7 @@ where
     let gone = sender.clone();
     let follow = follow(Sink(sender));
     tokio::spawn(async move {
+        let _open = Counted::up(EVENT_STREAMS, kind);
         tokio::select! {
             () = guard.stop.cancelled() => {}
             () = guard.access.ended(&guard.principal) => {}
@@ -198,6 +202,7 @@ impl Sink {
             Event::Rewind(data) => json(message, data),
             Event::Checkpoint(data) => json(message, data),
             Event::Artifact(data) => json(message, data),
+            Event::Log(data) => json(message, data),
             Event::Reset(data) => json(message, data),
         }?;
         let sent = timeout(MAX_STANDSTILL, self.0.send(message)).await;
@@ -224,7 +229,7 @@ impl RunStream {
         loop {
             let events = self.store.events_after(self.run, seen).await?;
             let Some(&(last, _)) = events.last() else {
-                if !self.store.has_run(self.run).await? {
+                if !self.store.has_run(&Projects::All, self.run).await? {
                     // Whoever comes back is told that the run is gone.
                     self.sink.send(None, &Event::Reset(Reset {})).await?;
                     return Err(Ended::Client);

@@ -14,6 +14,11 @@ use crate::artifacts;
 use crate::error::{Error, chain};
 use crate::tokens;
 
+/// Seconds after which to try again what passes by itself.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+/// Where people read what a code means.
+const PAGE: &str = "/docs/problems";
+
 /// A refusal on its way out; [`render_problems`] writes it down.
 #[derive(Debug)]
 pub struct ApiError(Box<Problem>);
@@ -23,7 +28,7 @@ impl ApiError {
     #[must_use]
     pub fn new(status: StatusCode, code: &str, title: &str, detail: impl Into<String>) -> Self {
         Self(Box::new(Problem {
-            kind: "about:blank".to_owned(),
+            kind: format!("{PAGE}#{code}"),
             title: title.to_owned(),
             status: status.as_u16(),
             detail: detail.into(),
@@ -143,8 +148,12 @@ impl ApiError {
             })
             .collect();
         let details: Vec<&str> = errors.iter().map(|error| error.detail.as_str()).collect();
-        let mut error = Self::unavailable(sentence(&details.join("; ")));
-        error.0.code = "not_ready".to_owned();
+        let mut error = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not_ready",
+            "Not ready",
+            sentence(&details.join("; ")),
+        );
         error.0.errors = errors;
         error
     }
@@ -210,6 +219,17 @@ impl ApiError {
             Error::StaleLease { .. } => (StatusCode::CONFLICT, "stale_lease", "Lease lost"),
             Error::SequenceGap { .. } => (StatusCode::CONFLICT, "sequence_gap", "Metrics are missing"),
             Error::TooManyCurves { .. } => (StatusCode::BAD_REQUEST, "too_many_curves", "Too many curves"),
+            Error::InvalidCursor(_) => (StatusCode::BAD_REQUEST, "invalid_cursor", "Invalid cursor"),
+            Error::KeyReused => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_key_reused",
+                "Key of another request",
+            ),
+            Error::RequestRunning | Error::KeyTakenOver => (
+                StatusCode::CONFLICT,
+                "request_running",
+                "The request is being carried out",
+            ),
             Error::TooManyRuns { .. } => (StatusCode::BAD_REQUEST, "too_many_runs", "Too many runs"),
             Error::AmbiguousSeed { .. } => (StatusCode::BAD_REQUEST, "ambiguous_seed", "Seeds do not pair"),
             Error::Blocked { .. } => (StatusCode::CONFLICT, "run_blocked", "The run cannot begin"),
@@ -218,11 +238,16 @@ impl ApiError {
             }
             Error::NotAsItStands { .. } => (StatusCode::CONFLICT, "run_not_ended", "The run has not ended"),
             Error::RunNotEnded { .. } => (StatusCode::CONFLICT, "run_not_ended", "The run has not ended"),
-            Error::RunInUse { .. } => (StatusCode::CONFLICT, "run_in_use", "Others start from the run"),
+            Error::RunInUse { .. } => (StatusCode::CONFLICT, "run_in_use", "Others need the run"),
             Error::InvalidMetrics(_) => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "invalid_metrics",
                 "Invalid metrics",
+            ),
+            Error::InvalidLogs(_) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid_logs",
+                "Invalid log lines",
             ),
             Error::ChecksumMismatch { .. } => (
                 StatusCode::UNPROCESSABLE_ENTITY,
@@ -319,6 +344,10 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = status.into_response();
+        let passes = status == StatusCode::SERVICE_UNAVAILABLE || self.0.code == "request_running";
+        if passes {
+            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
         response.extensions_mut().insert(Carried(self.0));
         response
     }

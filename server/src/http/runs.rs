@@ -1,97 +1,17 @@
-//! Runs: lists, details, and what people ask of them.
-
-#![allow(unused_qualifications, reason = "a macro names the query type in full")]
+//! Runs: details, and what people ask of them.
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use motif_proto::id::{RunId, StudyId};
+use motif_proto::id::RunId;
 use motif_proto::problem::Problem;
-use motif_proto::run::{DeleteRuns, MAX_DELETED, RunChange, RunDetail, RunList, RunState, RunSummary};
-use motif_proto::spec::ExperimentKind;
-use serde::Deserialize;
-use utoipa::IntoParams;
+use motif_proto::run::{DeleteRuns, MAX_DELETED, RunChange, RunDetail, RunSummary};
 
-use super::extract::{Id, Json as JsonBody, Query};
+use super::extract::{Id, Json as JsonBody};
 use super::problem::ApiError;
-use crate::domain::access::{Actor, Principal};
+use crate::domain::access::Actor;
 use crate::domain::steering::Wish;
 use crate::store::Store;
-use crate::store::runs::RunFilter;
-
-const DEFAULT_LIMIT: u32 = 50;
-const MAX_LIMIT: u32 = 500;
-
-/// Which runs to list.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub struct ListQuery {
-    /// Only runs in this state; may be repeated.
-    #[serde(default)]
-    state: Vec<RunState>,
-    /// Only runs of this kind; may be repeated.
-    #[serde(default)]
-    kind: Vec<ExperimentKind>,
-    /// Only runs with this in their name, preset or id.
-    q: Option<String>,
-    /// Only runs with this tag; may be repeated, and then all are needed.
-    #[serde(default)]
-    tag: Vec<String>,
-    /// Only runs of this study.
-    study: Option<StudyId>,
-    /// At most so many runs, 50 where not given.
-    #[param(minimum = 1, maximum = 500)]
-    limit: Option<u32>,
-    /// `next_cursor` of the page before.
-    cursor: Option<String>,
-}
-
-impl ListQuery {
-    fn into_filter(self, principal: &Principal) -> Result<RunFilter, ApiError> {
-        let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
-        if !(1..=MAX_LIMIT).contains(&limit) {
-            return Err(ApiError::invalid_query(format!(
-                "`limit` is from 1 to {MAX_LIMIT}, not {limit}"
-            )));
-        }
-        if self.q.iter().chain(&self.tag).any(|text| text.contains('\0')) {
-            return Err(ApiError::invalid_query(
-                "`q` and `tag` cannot have a NUL character",
-            ));
-        }
-        let cursor = self.cursor.map(|cursor| cursor.parse());
-        let before = cursor.transpose().map_err(|_| {
-            ApiError::invalid_query("`cursor` is the `next_cursor` of the page before, given as it is")
-        })?;
-        Ok(RunFilter {
-            states: self.state,
-            kinds: self.kind,
-            text: self.q.filter(|text| !text.is_empty()),
-            tags: self.tag,
-            study: self.study,
-            before,
-            projects: principal.projects.clone(),
-            limit,
-        })
-    }
-}
-
-/// List runs, newest first.
-#[utoipa::path(
-    get, path = "/runs", tag = "runs", operation_id = "list_runs", params(ListQuery),
-    responses(
-        (status = OK, body = RunList),
-        (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json"),
-    ),
-)]
-pub async fn list(
-    State(store): State<Store>,
-    principal: Principal,
-    Query(query): Query<ListQuery>,
-) -> Result<Json<RunList>, ApiError> {
-    Ok(Json(store.list_runs(&query.into_filter(&principal)?).await?))
-}
 
 /// Everything about a run but its curves and checkpoints.
 #[utoipa::path(
@@ -109,8 +29,8 @@ pub async fn show(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Json
 /// Delete a run that has ended.
 ///
 /// It is gone from every list when the answer comes; its points, files and logs go in the background. A run that has
-/// not ended is cancelled first (409, `run_not_ended`); one from which others start stays for as long as they do
-/// (409, `run_in_use`, naming some of them). Safe to repeat.
+/// not ended is cancelled first (409, `run_not_ended`); one from which others start, or after which others have yet to
+/// begin, stays for as long as they do (409, `run_in_use`, naming some of them). Safe to repeat.
 #[utoipa::path(
     delete, path = "/runs/{id}", tag = "runs", operation_id = "delete_run",
     params(("id" = RunId, Path, description = "The run")),
@@ -131,7 +51,7 @@ pub async fn delete(
 
 /// Delete runs that have ended, all or none.
 ///
-/// As one by one, but runs that start from each other may go together.
+/// As one by one, but runs that need each other may go together.
 #[utoipa::path(
     post, path = "/runs/delete", tag = "runs", operation_id = "delete_runs", request_body = DeleteRuns,
     responses(

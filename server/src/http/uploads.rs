@@ -4,12 +4,12 @@
 
 use axum::Json as Answer;
 use axum::extract::State;
+use motif_proto::id::UploadId;
 use motif_proto::problem::Problem;
 use motif_proto::upload::{BeginUpload, UploadPart, UploadProgress};
 use motif_proto::worker::HeldLease;
 use serde::Deserialize;
 use utoipa::IntoParams;
-use uuid::Uuid;
 
 use super::extract::{Id, Json, Query, Whole};
 use super::problem::ApiError;
@@ -22,7 +22,7 @@ use crate::store::Store;
 #[into_params(parameter_in = Query)]
 pub struct Received {
     /// An upload in parts that holds the content; then the request has no body.
-    pub(super) upload: Option<Uuid>,
+    pub(super) upload: Option<UploadId>,
 }
 
 /// Begin an upload in parts, or learn how far it is.
@@ -55,7 +55,7 @@ pub async fn begin(
 /// says where to go on.
 #[utoipa::path(
     patch, path = "/worker/uploads/{id}", tag = "worker", operation_id = "upload_part",
-    params(("id" = Uuid, Path, description = "The upload"), UploadPart),
+    params(("id" = UploadId, Path, description = "The upload"), UploadPart),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses(
         (status = OK, body = UploadProgress),
@@ -73,7 +73,7 @@ pub async fn begin(
 pub async fn part(
     State(store): State<Store>,
     State(artifacts): State<Artifacts>,
-    Id(upload): Id<Uuid>,
+    Id(upload): Id<UploadId>,
     Query(part): Query<UploadPart>,
     Whole(content): Whole,
 ) -> Result<Answer<UploadProgress>, ApiError> {

@@ -1,4 +1,4 @@
-//! The worker's side: register, claim, heartbeat, metrics, checkpoints, artifacts, finish.
+//! The worker's side: register, claim, heartbeat, metrics, logs, checkpoints, artifacts, finish.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use motif_proto::artifact::{Artifact, MAX_ARTIFACT_NAME, is_artifact_name};
 use motif_proto::canary::CanaryReport;
 use motif_proto::id::AttemptId;
+use motif_proto::log::{LogBatch, LogsAccepted};
 use motif_proto::metrics::{MetricsAccepted, MetricsBatch};
 use motif_proto::problem::Problem;
 use motif_proto::run::{Checkpoint, CheckpointKind};
@@ -29,6 +30,7 @@ use crate::app::{AppState, Leases};
 use crate::artifacts::Artifacts;
 use crate::config::heartbeat_seconds;
 use crate::domain::access::Principal;
+use crate::monitoring::outcomes;
 use crate::store::Store;
 
 /// Most leases of one heartbeat.
@@ -90,7 +92,7 @@ pub async fn claim(
         return Err(ApiError::invalid_body("`free_slots` is at least 1"));
     }
     let wait = Duration::from_secs(request.wait_seconds.min(MAX_CLAIM_WAIT_SECONDS).into());
-    let claim = state.dispatcher.claim(request, wait);
+    let claim = outcomes::claim(state.dispatcher.claim(request, wait));
     let claimed = tokio::select! {
         () = state.stopping.0.cancelled() => None,
         claimed = claim => claimed?,
@@ -197,9 +199,35 @@ async fn concerns(asked: &mut broadcast::Receiver<AttemptId>, leases: &[HeldLeas
 pub async fn metrics(
     State(store): State<Store>,
     State(leases): State<Leases>,
+    headers: HeaderMap,
     Packed(batch): Packed<MetricsBatch>,
 ) -> Result<Answer<MetricsAccepted>, ApiError> {
-    Ok(Answer(store.append_metrics(&batch, leases.length).await?))
+    let stored = store.append_metrics(&batch, leases.length);
+    Ok(Answer(outcomes::ingest(&batch, &headers, stored).await?))
+}
+
+/// Append lines to the log of the attempt.
+///
+/// Safe to repeat. An attempt that ended itself may still send what it has left; a stale token is refused and changes
+/// nothing. Secrets are hidden, long lines shortened.
+#[utoipa::path(
+    post, path = "/worker/logs", tag = "worker", request_body = LogBatch,
+    responses(
+        (status = OK, body = LogsAccepted),
+        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json"),
+        (status = CONFLICT, body = Problem, content_type = "application/problem+json",
+         description = "`stale_lease`"),
+        (status = PAYLOAD_TOO_LARGE, body = Problem, content_type = "application/problem+json"),
+        (status = UNPROCESSABLE_ENTITY, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn logs(
+    State(store): State<Store>,
+    Json(batch): Json<LogBatch>,
+) -> Result<Answer<LogsAccepted>, ApiError> {
+    let accepted = store.append_logs(&batch).await?;
+    outcomes::logged(&batch);
+    Ok(Answer(accepted))
 }
 
 /// Upload a checkpoint.

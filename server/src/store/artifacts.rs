@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use motif_proto::artifact::{Artifact, ArtifactList, MAX_ARTIFACTS};
-use motif_proto::id::{ArtifactId, AttemptId, RunId};
+use motif_proto::id::{ArtifactId, AttemptId, RunId, UploadId};
 use motif_proto::worker::{HeldLease, UploadArtifact};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
@@ -63,7 +63,11 @@ impl Store {
     /// # Errors
     /// [`Error::UnknownAttempt`], [`Error::StaleLease`], [`Error::TooManyArtifacts`], [`Error::UnknownUpload`],
     /// storage.
-    pub async fn admit_artifact(&self, upload: &UploadArtifact, received: Option<Uuid>) -> Result<Promised> {
+    pub async fn admit_artifact(
+        &self,
+        upload: &UploadArtifact,
+        received: Option<UploadId>,
+    ) -> Result<Promised> {
         let mut tx = self.pool.begin().await?;
         let locked = attempts::lock_live(&mut tx, lease_of(upload)).await?;
         require_room(&mut tx, locked.run, &upload.name).await?;

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::{Result, Store, dependants, signed, sweeps, transitions, unsigned, word};
 use crate::domain::lease::{Holding, Standing};
 use crate::error::{Error, chain};
+use crate::monitoring::outcomes;
 use crate::signals::Signal;
 
 /// Longest message of a failure that is kept, in characters.
@@ -88,6 +89,20 @@ pub(super) async fn lock_live(connection: &mut PgConnection, lease: HeldLease) -
         }
     }
     Ok(locked)
+}
+
+/// Locks the run of an attempt that holds it or ended it itself: what it has left to say is welcome even then.
+///
+/// # Errors
+/// [`Error::UnknownAttempt`], [`Error::StaleLease`].
+pub(super) async fn lock_to_tell(connection: &mut PgConnection, lease: HeldLease) -> Result<RunId> {
+    let locked = lock(connection, lease).await?;
+    match locked.holding {
+        Holding::Over(_) => Ok(locked.run),
+        Holding::Live | Holding::Revivable | Holding::Cancelled | Holding::Stale => {
+            Ok(lock_live(connection, lease).await?.run)
+        }
+    }
 }
 
 /// Sees to it that every batch of metrics before `wanted` is stored.
@@ -235,6 +250,7 @@ impl Store {
         if state == RunState::Queued {
             self.tell(Signal::Queue);
         }
+        outcomes::attempt_ended(&finish.outcome);
         tracing::info!(run.id = %locked.run, run.state = %state, outcome = ?finish.outcome, "attempt ended");
         if matches!(finish.outcome, Outcome::Failed { .. })
             && let Err(error) = self.judge_worker(locked.worker).await

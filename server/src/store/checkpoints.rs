@@ -1,7 +1,7 @@
 //! Checkpoints, and which bytes of the artifact store they name.
 
 use chrono::{DateTime, Utc};
-use motif_proto::id::{AttemptId, CheckpointId, RunId};
+use motif_proto::id::{AttemptId, CheckpointId, RunId, UploadId};
 use motif_proto::run::{Checkpoint, CheckpointKind, CheckpointList};
 use motif_proto::worker::{HeldLease, UploadCheckpoint};
 use sqlx::{FromRow, PgConnection};
@@ -73,7 +73,7 @@ impl Store {
     pub async fn admit_checkpoint(
         &self,
         upload: &UploadCheckpoint,
-        received: Option<Uuid>,
+        received: Option<UploadId>,
     ) -> Result<Promised> {
         let mut tx = self.pool.begin().await?;
         let locked = attempts::lock_live(&mut tx, lease_of(upload)).await?;

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use motif_proto::artifact::Artifact;
-use motif_proto::event::{Event, MetricsAppended, Rewind};
+use motif_proto::event::{Event, LogAppended, MetricsAppended, Rewind};
 use motif_proto::id::RunId;
+use motif_proto::log::LogCursor;
 use motif_proto::metrics::SeriesPoints;
 use motif_proto::run::Checkpoint;
 use serde::{Deserialize, Serialize};
@@ -55,6 +56,7 @@ pub(super) enum Stored {
     Rewind { next_batch: u64 },
     Checkpoint(Box<Checkpoint>),
     Artifact(Box<Artifact>),
+    Log { attempt: u32, lines: u64 },
     Changed {},
 }
 
@@ -65,6 +67,7 @@ impl Stored {
             Self::Rewind { .. } => "rewind",
             Self::Checkpoint(_) => "checkpoint",
             Self::Artifact(_) => "artifact",
+            Self::Log { .. } => "log",
             Self::Changed {} => "changed",
         }
     }
@@ -92,7 +95,8 @@ pub(super) async fn record_changes(connection: &mut PgConnection, runs: &[RunId]
     let event = Stored::Changed {};
     sqlx::query(
         "with numbered as (
-             update runs set last_event = last_event + 1, updated_at = clock_timestamp()
+             update runs set last_event = last_event + 1, updated_at = clock_timestamp(),
+                 touched_at = clock_timestamp()
              where id = any($1) returning id, last_event
          )
          insert into events (run_id, id, kind, payload) select id, last_event, $2, $3 from numbered",
@@ -140,11 +144,21 @@ pub(super) async fn record_artifact(connection: &mut PgConnection, artifact: &Ar
     .await
 }
 
+/// Records that an attempt's log has grown to so many lines.
+pub(super) async fn record_log(
+    connection: &mut PgConnection,
+    run: RunId,
+    attempt: u32,
+    lines: u64,
+) -> Result<()> {
+    record(connection, run, &Stored::Log { attempt, lines }).await
+}
+
 /// Numbers the event under the run's lock, so that a reader that saw one number saw all below it.
 async fn record(connection: &mut PgConnection, run: RunId, event: &Stored) -> Result<()> {
     sqlx::query(
         "with numbered as (
-             update runs set last_event = last_event + 1, updated_at = clock_timestamp()
+             update runs set last_event = last_event + 1, updated_at = clock_timestamp(), touched_at = clock_timestamp()
              where id = $1 returning id, last_event
          )
          insert into events (run_id, id, kind, payload) select id, last_event, $2, $3 from numbered",
@@ -199,6 +213,10 @@ impl Store {
                 Stored::Rewind { next_batch } => Some(Event::Rewind(Rewind { run, next_batch })),
                 Stored::Checkpoint(checkpoint) => Some(Event::Checkpoint(*checkpoint)),
                 Stored::Artifact(artifact) => Some(Event::Artifact(*artifact)),
+                Stored::Log { attempt, lines } => {
+                    let end = LogCursor { attempt, lines };
+                    Some(Event::Log(LogAppended { run, end }))
+                }
                 Stored::Metrics { ranges } => {
                     let series = self.points_in(run, &ranges).await?;
                     Some(Event::Metrics(MetricsAppended { run, series }))

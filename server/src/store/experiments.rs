@@ -12,7 +12,7 @@ use sqlx::types::Json;
 
 use super::audit::{self, Entry};
 use super::needs::{self, Needs};
-use super::{Result, Store, events, runs, signed};
+use super::{Result, Store, events, idempotency, runs, signed};
 use crate::domain::access::Actor;
 use crate::error::Error;
 use crate::signals::Signal;
@@ -73,18 +73,20 @@ impl Store {
         ensure_project(&mut tx, &new.spec.project).await?;
         let stored = insert(&mut tx, std::slice::from_ref(&new)).await?.remove(0);
         let summary = runs::summary(&mut tx, run).await?;
-        audit::record(&mut tx, actor, Entry::of_run("run.submit", &summary)).await?;
-        tx.commit().await?;
-
-        self.tell(Signal::Queue);
-        self.tell(Signal::Run(run));
-        tracing::info!(experiment.name = %new.spec.name, "queued");
-        Ok(ExperimentAccepted {
+        let accepted = ExperimentAccepted {
             experiment: stored.experiment,
             run: summary,
             spec: new.spec,
             spec_sha256: stored.spec_sha256,
-        })
+        };
+        audit::record(&mut tx, actor, Entry::of_run("run.submit", &accepted.run)).await?;
+        idempotency::record(&mut tx, 201, &accepted).await?;
+        tx.commit().await?;
+
+        self.tell(Signal::Queue);
+        self.tell(Signal::Run(run));
+        tracing::info!(experiment.name = %accepted.spec.name, "queued");
+        Ok(accepted)
     }
 }
 

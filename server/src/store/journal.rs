@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use motif_proto::id::RunId;
+use motif_proto::metrics::series::VALIDATION_TOTAL;
 use motif_proto::metrics::{MetricsAccepted, MetricsBatch, SeriesPoints};
 use motif_proto::worker::HeldLease;
 use sqlx::{FromRow, PgConnection};
 
 use super::events::Range;
-use super::{Result, Store, attempts, events, settle, signed, unsigned};
+use super::{Result, Store, attempts, events, notes, settle, signed, unsigned};
 use crate::domain::chunk::Point;
 use crate::domain::{journal, metrics};
 use crate::error::Error;
@@ -24,10 +25,13 @@ const MAX_BYTES: i64 = 256 * 1024;
 /// is numbered under the run's lock.
 const APPEND: &str = "
 with journal as (
-    insert into journals (run_id, names, last_steps, batches, bytes) values ($1, $2, $3, 1, octet_length($6))
+    insert into journals (run_id, names, last_steps, batches, bytes, newest, least, noted_at)
+    values ($1, $2, $3, 1, octet_length($6), $18, $19, clock_timestamp())
     on conflict (run_id) do update
     set names = excluded.names, last_steps = excluded.last_steps,
-        batches = journals.batches + 1, bytes = journals.bytes + excluded.bytes
+        batches = journals.batches + 1, bytes = journals.bytes + excluded.bytes,
+        newest = excluded.newest, least = excluded.least,
+        noted_at = case when $20 then excluded.noted_at else journals.noted_at end
     returning run_id, batches
 ), batch as (
     insert into journal_batches (run_id, number, first_step, last_step, data)
@@ -44,7 +48,9 @@ with journal as (
             case when $15 < coalesce(best_validation, 'infinity') then $14 else best_validation_step end,
         best_validation = least(best_validation, $15),
         batches_per_second = coalesce($16, batches_per_second),
-        last_event = last_event + 1, updated_at = clock_timestamp()
+        last_event = last_event + 1, updated_at = clock_timestamp(),
+        touched_at = case when touched_at < clock_timestamp() - interval '2 seconds'
+                          then clock_timestamp() else touched_at end
     where id = $1 returning id, last_event
 )
 insert into events (run_id, id, kind, payload) select id, last_event, 'metrics', $17 from run";
@@ -58,16 +64,25 @@ struct Journal {
     last_steps: Vec<i64>,
     batches: i32,
     bytes: i64,
+    /// The newest value of each in the journal, NaN included.
+    newest: Vec<Option<f64>>,
+    /// The least finite value of each in the journal.
+    least: Vec<Option<f64>>,
+    /// Whether it is time to note these for lists.
+    is_due: bool,
 }
 
 impl Journal {
     /// The journal of the run, or an empty one over what is in chunks already.
     async fn open(connection: &mut PgConnection, run: RunId) -> Result<Self> {
-        let journal: Option<Self> =
-            sqlx::query_as("select names, last_steps, batches, bytes from journals where run_id = $1")
-                .bind(run.0)
-                .fetch_optional(&mut *connection)
-                .await?;
+        let journal: Option<Self> = sqlx::query_as(
+            "select names, last_steps, batches, bytes, newest, least,
+                        noted_at < clock_timestamp() - interval '5 seconds' as is_due
+                 from journals where run_id = $1",
+        )
+        .bind(run.0)
+        .fetch_optional(&mut *connection)
+        .await?;
         if let Some(journal) = journal {
             return Ok(journal);
         }
@@ -76,12 +91,13 @@ impl Journal {
                 .bind(run.0)
                 .fetch_all(connection)
                 .await?;
+        let is_due = settled.is_empty();
         let (names, last_steps) = settled.into_iter().unzip();
         Ok(Self {
             names,
             last_steps,
-            batches: 0,
-            bytes: 0,
+            is_due,
+            ..Self::default()
         })
     }
 
@@ -99,11 +115,24 @@ impl Journal {
                 )));
             }
             self.last_steps[place] = signed(last);
+            self.note(place, series);
             journal::push(&mut data, place, &points(series));
         }
         self.batches += 1;
         self.bytes += signed(data.len() as u64);
         Ok(data)
+    }
+
+    fn note(&mut self, place: usize, series: &SeriesPoints) {
+        self.newest.resize(self.names.len(), None);
+        self.least.resize(self.names.len(), None);
+        self.newest[place] = series.values.last().map(|value| value.0);
+        let finite = series
+            .values
+            .iter()
+            .map(|value| value.0)
+            .filter(|value| value.is_finite());
+        self.least[place] = finite.chain(self.least[place]).reduce(f64::min);
     }
 
     fn place(&mut self, name: &str) -> Result<usize> {
@@ -119,6 +148,10 @@ impl Journal {
         self.names.push(name.to_owned());
         self.last_steps.push(-1);
         Ok(self.names.len() - 1)
+    }
+
+    async fn write_notes(&self, connection: &mut PgConnection, run: RunId) -> Result<()> {
+        notes::note(connection, run, &self.names, &self.newest, &self.least).await
     }
 
     const fn is_full(&self) -> bool {
@@ -179,6 +212,8 @@ async fn append(
 ) -> Result<()> {
     let mut journal = Journal::open(connection, run).await?;
     let data = journal.take(given)?;
+    let is_evaluation = given.iter().any(|series| series.name == VALIDATION_TOTAL);
+    let is_noted = journal.is_due || is_evaluation;
     let ranges: Vec<Range> = given.iter().filter_map(|series| Range::of(series)).collect();
     let newest = metrics::Newest::of(|name| {
         let series = given.iter().find(|series| series.name == name);
@@ -204,10 +239,15 @@ async fn append(
         .bind(value(newest.best))
         .bind(newest.batches_per_second)
         .bind(events::of_metrics(ranges))
+        .bind(&journal.newest)
+        .bind(&journal.least)
+        .bind(is_noted)
         .execute(&mut *connection)
         .await?;
     if journal.is_full() {
         settle::settle(connection, run).await?;
+    } else if is_noted {
+        journal.write_notes(connection, run).await?;
     }
     Ok(())
 }
@@ -239,7 +279,8 @@ impl Journals {
             journal: Journal,
         }
         let rows: Vec<Row> = sqlx::query_as(
-            "select run_id, names, last_steps, batches, bytes from journals where run_id = any($1)",
+            "select run_id, names, last_steps, batches, bytes, newest, least, false as is_due
+             from journals where run_id = any($1)",
         )
         .bind(runs)
         .fetch_all(&mut *connection)
@@ -265,6 +306,14 @@ impl Journals {
     /// The runs that have a journal.
     pub(super) fn runs(&self) -> impl Iterator<Item = RunId> {
         self.of.iter().map(|(run, _)| *run)
+    }
+
+    /// Notes for lists what the journal of the run says.
+    pub(super) async fn write_notes(&self, connection: &mut PgConnection, run: RunId) -> Result<()> {
+        for (_, journal) in self.of.iter().filter(|(of, _)| *of == run) {
+            journal.write_notes(connection, run).await?;
+        }
+        Ok(())
     }
 
     /// The names and newest steps of a run's series.

@@ -1,18 +1,19 @@
 //! All SQL. One file per table or aggregate; functions are named by intent and hold whole transactions.
 //!
-//! - [`experiments`], [`runs`]: what was asked for and how it stands
+//! - [`experiments`], [`runs`]: what was asked for and how it stands; [`run_list`]: filtered and sorted, in pages
 //! - [`queue`]: the claim, by what runs need (`needs`); [`attempts`]: leases, heartbeats and ends; [`transitions`]: all
 //!   other changes of a run's state
 //! - [`journal`], [`settle`] and `rewind`: curves as they are written; [`series`]: as they are read;
-//!   [`statistics`]: the values of groups of runs
-//! - [`events`]: what streams tell
+//!   [`notes`]: their newest and least values; [`statistics`]: the values of groups of runs
+//! - [`events`]: what streams tell; [`logs`]: what attempts wrote
 //! - [`checkpoints`], [`artifacts`], [`blobs`] and [`uploads`]: what the artifact store holds; [`bases`]: what starts
 //!   from it
 //! - [`deletions`]: how runs go
 //! - [`studies`]: experiments that hang together, `dependants`: what follows for runs that wait, [`sweeps`]: the
 //!   rungs of successive halving, [`lineage`]: which bytes came from which run
-//! - [`workers`]: who works; [`standing`]: who is trusted with runs
+//! - [`workers`]: who works; [`standing`]: who is trusted with runs; [`census`]: how many there are, for monitoring
 //! - [`tokens`], [`projects`]: who may do what; [`audit`]: who did what; [`webhooks`]: who is told
+//! - [`idempotency`]: requests that may come again
 //!
 //! Whoever changes a run locks its row first, then reads the attempt: so every change of a run has its place in
 //! one order, and a lease that was judged valid stays valid until the commit.
@@ -22,17 +23,22 @@ pub mod attempts;
 pub mod audit;
 pub mod bases;
 pub mod blobs;
+pub mod census;
 pub mod checkpoints;
 pub mod deletions;
 mod dependants;
 pub mod events;
 pub mod experiments;
+pub mod idempotency;
 pub mod journal;
 pub mod lineage;
+pub mod logs;
 mod needs;
+pub mod notes;
 pub mod projects;
 pub mod queue;
 mod rewind;
+pub mod run_list;
 pub mod runs;
 pub mod series;
 pub mod settle;
@@ -106,4 +112,10 @@ fn unsigned(value: i64) -> u64 {
 /// A count, step or size for a column of signed integers.
 fn signed(value: u64) -> i64 {
     value.try_into().unwrap_or(i64::MAX)
+}
+
+/// A pattern for `ilike` that finds the text anywhere.
+fn like_pattern(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+    format!("%{escaped}%")
 }

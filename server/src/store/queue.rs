@@ -95,7 +95,8 @@ const CLAIM: &str = concat!(
     ), claimed as (
         update runs
         set state = 'running', fencing_token = fencing_token + 1, attempts = attempts + 1,
-            started_at = coalesce(started_at, now()), last_event = last_event + 1, updated_at = clock_timestamp()
+            started_at = coalesce(started_at, now()), last_event = last_event + 1, updated_at = clock_timestamp(),
+            touched_at = clock_timestamp()
         where id = any (array(select id from paired))
         returning id, experiment_id, fencing_token, attempts, first_batch, stop_at, slots, last_event
     ), given as (

@@ -35,7 +35,8 @@ pub(super) async fn rewind(connection: &mut PgConnection, run: RunId, next_batch
             .await?;
     }
     sqlx::query(
-        "update series s set points = n.points, last_step = n.last_step
+        "update series s set points = n.points, last_step = n.last_step,
+             newest = null, least = null, noted = (n.points = 0)
          from (
              select s.id, coalesce(sum(c.points), 0) as points, max(c.last_step) as last_step
              from series s left join series_chunks c on c.series_id = s.id

@@ -3,10 +3,8 @@
 use chrono::{DateTime, Utc};
 use motif_proto::id::{AttemptId, ExperimentId, RunId, StudyId, WorkerId};
 use motif_proto::metrics::{Measured, StepValue};
-use motif_proto::run::{
-    Attempt, Failure, Progress, Queue, RunChange, RunDetail, RunList, RunState, RunSummary,
-};
-use motif_proto::spec::{ExperimentKind, ExperimentSpec};
+use motif_proto::run::{Attempt, Failure, Progress, Queue, RunChange, RunDetail, RunState, RunSummary};
+use motif_proto::spec::ExperimentSpec;
 use motif_proto::study::StudyPlace;
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
@@ -146,27 +144,6 @@ fn failure(class: Option<&str>, message: Option<String>) -> Result<Option<Failur
         .transpose()
 }
 
-/// Which runs a list shows.
-#[derive(Clone, Debug, Default)]
-pub struct RunFilter {
-    /// Only those in one of these states; empty means all.
-    pub states: Vec<RunState>,
-    /// Only those that do one of these; empty means all.
-    pub kinds: Vec<ExperimentKind>,
-    /// Only those whose name, preset or id has this in it, whatever the case.
-    pub text: Option<String>,
-    /// Only those with all of these tags.
-    pub tags: Vec<String>,
-    /// Only those of this study.
-    pub study: Option<StudyId>,
-    /// Only those made before this one.
-    pub before: Option<RunId>,
-    /// Only those of these projects.
-    pub projects: Projects,
-    /// At most so many.
-    pub limit: u32,
-}
-
 /// A summary with the numbers that order it among others.
 #[derive(Clone, Debug)]
 pub struct Versioned {
@@ -273,43 +250,16 @@ impl Store {
         self.run_detail(run).await
     }
 
-    /// A page of runs, newest first.
+    /// The runs with these ids that there are, in any order.
     ///
     /// # Errors
     /// Storage.
-    pub async fn list_runs(&self, filter: &RunFilter) -> Result<RunList> {
-        let states: Vec<&str> = filter.states.iter().map(|state| state.as_str()).collect();
-        let kinds: Vec<&str> = filter.kinds.iter().map(|kind| kind.as_str()).collect();
-        let pattern = filter.text.as_deref().map(like_pattern);
-        let limit = filter.limit as usize;
-        let rows: Vec<SummaryRow> = sqlx::query_as(select_summaries!(
-            "where (cardinality($1::text[]) = 0 or r.state = any($1))
-               and ($2::text is null or e.name ilike $2 or e.preset ilike $2 or r.id::text ilike $2)
-               and e.tags @> $3
-               and ($4::uuid is null or r.id < $4)
-               and (cardinality($6::text[]) = 0 or e.kind = any($6))
-               and ($7::text[] is null or r.project = any($7))
-               and ($8::uuid is null or e.study_id = $8)
-             order by r.id desc limit $5"
-        ))
-        .bind(states)
-        .bind(pattern)
-        .bind(&filter.tags)
-        .bind(filter.before.map(|run| run.0))
-        .bind(i64::from(filter.limit) + 1)
-        .bind(kinds)
-        .bind(filter.projects.filter())
-        .bind(filter.study.map(|study| study.0))
-        .fetch_all(&self.pool)
-        .await?;
-        let more = rows.len() > limit;
-        let runs = rows
-            .into_iter()
-            .take(limit)
-            .map(SummaryRow::into_summary)
-            .collect::<Result<Vec<_>>>()?;
-        let next_cursor = runs.last().filter(|_| more).map(|run| run.id.to_string());
-        Ok(RunList { runs, next_cursor })
+    pub async fn run_summaries(&self, runs: &[RunId]) -> Result<Vec<RunSummary>> {
+        let rows: Vec<SummaryRow> = sqlx::query_as(select_summaries!("where r.id = any($1)"))
+            .bind(runs.iter().map(|run| run.0).collect::<Vec<_>>())
+            .fetch_all(&self.pool)
+            .await?;
+        rows.into_iter().map(SummaryRow::into_summary).collect()
     }
 
     /// Visible runs for a stream that begins: those that run and the newest of all, oldest change first.
@@ -341,7 +291,8 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<Versioned>> {
         let rows: Vec<SummaryRow> = sqlx::query_as(select_summaries!(
-            "where r.updated_at >= $1 and ($3::text[] is null or r.project = any($3))
+            "where r.touched_at >= $1 - interval '2 seconds' and r.updated_at >= $1
+               and ($3::text[] is null or r.project = any($3))
              order by r.updated_at limit $2"
         ))
         .bind(since)
@@ -378,12 +329,6 @@ impl Store {
         }
         Ok(queue)
     }
-}
-
-/// A pattern for `ilike` that finds the text anywhere.
-fn like_pattern(text: &str) -> String {
-    let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-    format!("%{escaped}%")
 }
 
 pub(super) fn read_spec(text: &str) -> Result<ExperimentSpec> {

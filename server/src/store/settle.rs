@@ -119,6 +119,7 @@ pub(super) async fn settle(connection: &mut PgConnection, run: RunId) -> Result<
     .bind(last_steps)
     .execute(&mut *connection)
     .await?;
+    journals.write_notes(connection, run).await?;
     // Its batches go with it.
     sqlx::query("delete from journals where run_id = $1")
         .bind(run.0)

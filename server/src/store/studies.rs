@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::audit::{self, Entry};
 use super::experiments::{self, New, Place};
-use super::{Result, Store, events, signed, unsigned, word};
+use super::{Result, Store, events, idempotency, signed, unsigned, word};
 use crate::domain::access::{Actor, Projects};
 use crate::domain::plan::{Plan, PlannedRun, Start};
 use crate::error::Error;
@@ -117,6 +117,8 @@ impl Store {
         let details = json!({ "name": study.name, "runs": new.len() });
         let entry = of_study("study.submit", id, &study.project, details);
         audit::record(&mut tx, actor, entry).await?;
+        let accepted = detail(&mut tx, id).await?;
+        idempotency::record(&mut tx, 201, &accepted).await?;
         tx.commit().await?;
 
         self.tell(Signal::Queue);
@@ -124,7 +126,7 @@ impl Store {
             self.tell(Signal::Run(new.run));
         }
         tracing::info!(study.name = %study.name, runs = new.len(), "study accepted");
-        self.study_detail(id).await
+        Ok(accepted)
     }
 
     /// A page of studies, newest first.
@@ -189,54 +191,9 @@ impl Store {
             .pool
             .begin_with("begin isolation level repeatable read read only")
             .await?;
-        let row: Option<StudyRow> =
-            sqlx::query_as("select id, name, project, tags, created_at from studies where id = $1")
-                .bind(id.0)
-                .fetch_optional(&mut *tx)
-                .await?;
-        let row = row.ok_or(Error::UnknownStudy(id))?;
-        let (notes, document): (Option<String>, Json<Value>) =
-            sqlx::query_as("select notes, document from studies where id = $1")
-                .bind(id.0)
-                .fetch_one(&mut *tx)
-                .await?;
-        let members: Vec<MemberRow> = sqlx::query_as(
-            "select r.id, e.name, e.kind, e.seed, e.study_key, e.study_point, e.study_parameters, r.state,
-                    r.stopped_by_sweep, r.reason, r.batches_done, r.batches_total, r.best_validation_step,
-                    r.best_validation
-             from experiments e join runs r on r.experiment_id = e.id where e.study_id = $1 order by r.id",
-        )
-        .bind(id.0)
-        .fetch_all(&mut *tx)
-        .await?;
-        let mut reached = super::sweeps::rungs_reached(&mut tx, id).await?;
-        let rungs = super::sweeps::rungs(&mut tx, id).await?;
+        let study = detail(&mut tx, id).await?;
         tx.rollback().await?;
-
-        let mut counts = StudyCounts::default();
-        let mut experiments: Vec<StudyExperiment> = described(&document.0, rungs);
-        let places: HashMap<String, usize> = (0..)
-            .zip(&experiments)
-            .map(|(place, experiment)| (experiment.key.clone(), place))
-            .collect();
-        for row in members {
-            let state: RunState = word(&row.state)?;
-            let stopped = row.stopped_by_sweep && state == RunState::Cancelled;
-            counts.add(state, stopped, 1);
-            let Some(experiment) = places.get(&row.study_key).map(|&place| &mut experiments[place]) else {
-                continue;
-            };
-            experiment.kind = word(&row.kind)?;
-            experiment.counts.add(state, stopped, 1);
-            let rungs = reached.remove(&row.id).unwrap_or_default();
-            experiment.runs.push(row.into_run(state, rungs));
-        }
-        Ok(StudyDetail {
-            summary: row.into_summary(counts),
-            notes,
-            document: document.0,
-            experiments,
-        })
+        Ok(study)
     }
 
     /// Cancels every run of a study that has not ended. Safe to repeat.
@@ -280,6 +237,57 @@ impl Store {
         }
         self.study_detail(study).await
     }
+}
+
+/// The study as the transaction sees it.
+async fn detail(connection: &mut PgConnection, id: StudyId) -> Result<StudyDetail> {
+    let row: Option<StudyRow> =
+        sqlx::query_as("select id, name, project, tags, created_at from studies where id = $1")
+            .bind(id.0)
+            .fetch_optional(&mut *connection)
+            .await?;
+    let row = row.ok_or(Error::UnknownStudy(id))?;
+    let (notes, document): (Option<String>, Json<Value>) =
+        sqlx::query_as("select notes, document from studies where id = $1")
+            .bind(id.0)
+            .fetch_one(&mut *connection)
+            .await?;
+    let members: Vec<MemberRow> = sqlx::query_as(
+        "select r.id, e.name, e.kind, e.seed, e.study_key, e.study_point, e.study_parameters, r.state,
+                r.stopped_by_sweep, r.reason, r.batches_done, r.batches_total, r.best_validation_step,
+                r.best_validation
+         from experiments e join runs r on r.experiment_id = e.id where e.study_id = $1 order by r.id",
+    )
+    .bind(id.0)
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut reached = super::sweeps::rungs_reached(&mut *connection, id).await?;
+    let rungs = super::sweeps::rungs(&mut *connection, id).await?;
+
+    let mut counts = StudyCounts::default();
+    let mut experiments: Vec<StudyExperiment> = described(&document.0, rungs);
+    let places: HashMap<String, usize> = (0..)
+        .zip(&experiments)
+        .map(|(place, experiment)| (experiment.key.clone(), place))
+        .collect();
+    for row in members {
+        let state: RunState = word(&row.state)?;
+        let stopped = row.stopped_by_sweep && state == RunState::Cancelled;
+        counts.add(state, stopped, 1);
+        let Some(experiment) = places.get(&row.study_key).map(|&place| &mut experiments[place]) else {
+            continue;
+        };
+        experiment.kind = word(&row.kind)?;
+        experiment.counts.add(state, stopped, 1);
+        let rungs = reached.remove(&row.id).unwrap_or_default();
+        experiment.runs.push(row.into_run(state, rungs));
+    }
+    Ok(StudyDetail {
+        summary: row.into_summary(counts),
+        notes,
+        document: document.0,
+        experiments,
+    })
 }
 
 fn of_study<'a>(action: &'a str, study: StudyId, project: &'a str, details: Value) -> Entry<'a> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use motif_proto::id::AttemptId;
+use motif_proto::id::{AttemptId, UploadId};
 use motif_proto::upload::{BeginUpload, MAX_OPEN_UPLOADS, UPLOAD_PART_BYTES, UploadProgress};
 use motif_proto::worker::HeldLease;
 use sqlx::{FromRow, PgConnection};
@@ -21,7 +21,7 @@ const BATCH: i64 = 50;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Promised {
     /// The upload.
-    pub id: Uuid,
+    pub id: UploadId,
     /// Whose bytes.
     pub sha256: String,
     /// How many.
@@ -52,11 +52,11 @@ pub(super) async fn promise(
     .bind(signed(size_bytes))
     .execute(&mut *connection)
     .await?;
-    let id = Uuid::now_v7();
+    let id = UploadId::new();
     sqlx::query(
         "insert into uploads (id, attempt_id, sha256, size_bytes, resumable) values ($1, $2, $3, $4, $5)",
     )
-    .bind(id)
+    .bind(id.0)
     .bind(attempt.0)
     .bind(sha256)
     .bind(signed(size_bytes))
@@ -73,7 +73,7 @@ pub(super) async fn promise(
 /// The upload in parts that a request refers to, which must be that of the content announced.
 pub(super) async fn find_promised(
     connection: &mut PgConnection,
-    upload: Uuid,
+    upload: UploadId,
     attempt: AttemptId,
     sha256: &str,
     size_bytes: u64,
@@ -87,7 +87,7 @@ pub(super) async fn find_promised(
         "select id from uploads
          where id = $1 and attempt_id = $2 and sha256 = $3 and size_bytes = $4 and resumable",
     )
-    .bind(upload)
+    .bind(upload.0)
     .bind(attempt.0)
     .bind(sha256)
     .bind(signed(size_bytes))
@@ -99,7 +99,7 @@ pub(super) async fn find_promised(
 /// Ends an upload whose bytes are verified and in their place, for what is named in the same transaction.
 pub(super) async fn redeem(connection: &mut PgConnection, promised: &Promised) -> Result<()> {
     let ended = sqlx::query("delete from uploads where id = $1")
-        .bind(promised.id)
+        .bind(promised.id.0)
         .execute(&mut *connection)
         .await?;
     if ended.rows_affected() == 0 {
@@ -121,7 +121,7 @@ impl Store {
     /// Storage.
     pub async fn note_multipart(&self, promised: &Promised, multipart_id: &str) -> Result<()> {
         sqlx::query("update uploads set multipart_id = $2 where id = $1")
-            .bind(promised.id)
+            .bind(promised.id.0)
             .bind(multipart_id)
             .execute(&self.pool)
             .await?;
@@ -131,13 +131,13 @@ impl Store {
     /// Ends an upload that came to nothing. What fails here is made up for when the upload counts as abandoned.
     pub async fn give_up(&self, promised: &Promised, artifacts: &Artifacts) {
         let ended = sqlx::query("delete from uploads where id = $1")
-            .bind(promised.id)
+            .bind(promised.id.0)
             .execute(&self.pool)
             .await;
         match ended {
             Ok(_) => self.let_go(&promised.sha256, artifacts).await,
             Err(error) => {
-                tracing::warn!(error = %chain(&error), "an upload that failed was not forgotten yet")
+                tracing::warn!(error = %chain(&error), "an upload that failed was not forgotten yet");
             }
         }
     }
@@ -162,7 +162,7 @@ impl Store {
             .iter()
             .find(|(_, sha256, size)| *sha256 == begin.sha256 && unsigned(*size) == begin.size_bytes);
         let upload = match same {
-            Some((id, _, _)) => *id,
+            Some((id, _, _)) => UploadId(*id),
             None if open.len() >= MAX_OPEN_UPLOADS => return Err(Error::TooManyUploads(begin.attempt)),
             None => {
                 promise(&mut tx, begin.attempt, &begin.sha256, begin.size_bytes, true)
@@ -187,7 +187,7 @@ impl Store {
     pub async fn admit_part(
         &self,
         lease: HeldLease,
-        upload: Uuid,
+        upload: UploadId,
         first_byte: u64,
         bytes: u64,
     ) -> Result<()> {
@@ -205,7 +205,7 @@ impl Store {
     pub async fn note_part(
         &self,
         lease: HeldLease,
-        upload: Uuid,
+        upload: UploadId,
         first_byte: u64,
         bytes: u64,
     ) -> Result<UploadProgress> {
@@ -214,13 +214,13 @@ impl Store {
         attempts::lock_live(&mut tx, lease).await?;
         check_part(&mut tx, lease, upload, first_byte, bytes).await?;
         sqlx::query("insert into upload_parts (upload_id, first_byte, size_bytes) values ($1, $2, $3)")
-            .bind(upload)
+            .bind(upload.0)
             .bind(signed(first_byte))
             .bind(signed(bytes))
             .execute(&mut *tx)
             .await?;
         sqlx::query("update uploads set touched_at = now() where id = $1")
-            .bind(upload)
+            .bind(upload.0)
             .execute(&mut *tx)
             .await?;
         tx.commit().await?;
@@ -239,7 +239,7 @@ impl Store {
         let parts: Vec<(i64, i64)> = sqlx::query_as(
             "select first_byte, size_bytes from upload_parts where upload_id = $1 order by first_byte",
         )
-        .bind(promised.id)
+        .bind(promised.id.0)
         .fetch_all(&self.pool)
         .await?;
         let there: u64 = parts.iter().map(|(_, size)| unsigned(*size)).sum();
@@ -279,11 +279,11 @@ impl Store {
     }
 }
 
-async fn offset(connection: &mut PgConnection, upload: Uuid) -> Result<u64> {
+async fn offset(connection: &mut PgConnection, upload: UploadId) -> Result<u64> {
     let offset: i64 = sqlx::query_scalar(
         "select coalesce(sum(size_bytes), 0)::bigint from upload_parts where upload_id = $1",
     )
-    .bind(upload)
+    .bind(upload.0)
     .fetch_one(connection)
     .await?;
     Ok(unsigned(offset))
@@ -292,13 +292,13 @@ async fn offset(connection: &mut PgConnection, upload: Uuid) -> Result<u64> {
 async fn check_part(
     connection: &mut PgConnection,
     lease: HeldLease,
-    upload: Uuid,
+    upload: UploadId,
     first_byte: u64,
     bytes: u64,
 ) -> Result<()> {
     let size: Option<i64> =
         sqlx::query_scalar("select size_bytes from uploads where id = $1 and attempt_id = $2 and resumable")
-            .bind(upload)
+            .bind(upload.0)
             .bind(lease.attempt.0)
             .fetch_optional(&mut *connection)
             .await?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::chain;
+use crate::monitoring::tasks::turn;
 use crate::store::Store;
 
 /// How often to look for new deletions.
@@ -16,7 +17,7 @@ const AFTER_FAILURE: Duration = Duration::from_secs(5);
 /// Sweeps until `stop`.
 pub async fn run(store: Store, stop: CancellationToken) {
     loop {
-        let rest = match store.sweep_deleted().await {
+        let rest = match turn("deletion", store.sweep_deleted()).await {
             Ok(Some(_)) => REST,
             Ok(None) => PERIOD,
             Err(error) => {

@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use motif_proto::monitoring::coordinator::LEASES_LOST;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::chain;
+use crate::monitoring::count;
+use crate::monitoring::tasks::turn;
 use crate::store::Store;
 
 /// Looks for leases that ran out, several times in a lease's length, until `stop`.
@@ -17,12 +20,15 @@ pub async fn run(store: Store, lease: Duration, stop: CancellationToken) {
     loop {
         let deaf = listening_since.is_none_or(|last| last.elapsed() > period + lease / 2);
         let looked = if deaf {
-            store.grant_grace(lease).await.map(|_| 0)
+            turn("lost_leases", store.grant_grace(lease)).await.map(|_| 0)
         } else {
-            store.requeue_lost().await
+            turn("lost_leases", store.requeue_lost()).await
         };
         match looked {
-            Ok(_) => listening_since = Some(Instant::now()),
+            Ok(lost) => {
+                count(LEASES_LOST, &[], lost as u64);
+                listening_since = Some(Instant::now());
+            }
             Err(error) => {
                 listening_since = None;
                 tracing::error!(error = %chain(&error), "lost leases could not be looked for");

@@ -1,4 +1,5 @@
-//! Deletes what is no longer needed: old events, bytes that nothing names, uploads that nobody goes on with.
+//! Deletes what is no longer needed: old events and answers, bytes that nothing names, uploads that nobody goes on
+//! with.
 
 use std::time::{Duration, Instant};
 
@@ -6,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::artifacts::Artifacts;
 use crate::error::{Error, chain};
+use crate::monitoring::tasks::turn;
 use crate::store::Store;
 
 /// How long a stream can be away and go on without a gap.
@@ -18,12 +20,12 @@ const SEARCH_PERIOD: Duration = Duration::from_secs(6 * 3600);
 pub async fn run(store: Store, artifacts: Artifacts, stop: CancellationToken) {
     let mut searched: Option<Instant> = None;
     loop {
-        if let Err(error) = clean(&store, &artifacts).await {
+        if let Err(error) = turn("retention", clean(&store, &artifacts)).await {
             tracing::warn!(error = %chain(&error), "the clean-up failed; the next one is in a minute");
         }
         if searched.is_none_or(|last| last.elapsed() > SEARCH_PERIOD) {
             searched = Some(Instant::now());
-            if let Err(error) = artifacts.discard_abandoned().await {
+            if let Err(error) = turn("artifact_search", artifacts.discard_abandoned()).await {
                 tracing::warn!(error = %chain(&error), "the artifact store could not be searched");
             }
         }
@@ -36,6 +38,7 @@ pub async fn run(store: Store, artifacts: Artifacts, stop: CancellationToken) {
 
 async fn clean(store: &Store, artifacts: &Artifacts) -> Result<(), Error> {
     store.prune_events(EVENT_AGE).await?;
+    store.prune_keys().await?;
     store.forget_deletions().await?;
     store.discard_abandoned_uploads(artifacts).await?;
     store.collect_blobs(artifacts).await?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, chain};
+use crate::monitoring::tasks::turn;
 use crate::store::Store;
 
 const PERIOD: Duration = Duration::from_secs(15);
@@ -13,7 +14,7 @@ const PERIOD: Duration = Duration::from_secs(15);
 /// once, a row of failures, is noticed when the newest of them is reported; this sees what others made of its runs.
 pub async fn run(store: Store, stop: CancellationToken) {
     loop {
-        if let Err(error) = judge(&store).await {
+        if let Err(error) = turn("standing", judge(&store)).await {
             tracing::warn!(error = %chain(&error), "workers were not judged; the next look is in {PERIOD:?}");
         }
         tokio::select! {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::chain;
+use crate::monitoring::tasks::turn;
 use crate::signals::Signals;
 use crate::store::Store;
 
@@ -15,7 +16,7 @@ const PERIOD: Duration = Duration::from_secs(3);
 pub async fn run(store: Store, signals: Signals, stop: CancellationToken) {
     let mut news = signals.sweeps();
     loop {
-        if let Err(error) = store.decide_sweeps().await {
+        if let Err(error) = turn("sweeps", store.decide_sweeps()).await {
             tracing::warn!(error = %chain(&error), "sweeps were not decided; the next try is in {PERIOD:?}");
         }
         tokio::select! {

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::domain::webhook;
 use crate::error::chain;
+use crate::monitoring::tasks::turn;
 use crate::store::Store;
 use crate::webhooks::{ANSWER_LIMIT, Webhooks};
 
@@ -47,7 +48,7 @@ pub async fn run(store: Store, webhooks: Webhooks, stop: CancellationToken) {
         let due = if room == 0 {
             Vec::new()
         } else {
-            match store.take_deliveries(&occupied, EACH, room, LEASE).await {
+            match turn("webhooks", store.take_deliveries(&occupied, EACH, room, LEASE)).await {
                 Ok(due) => due,
                 Err(error) => {
                     tracing::warn!(error = %chain(&error), "deliveries could not be looked for");

@@ -11,7 +11,7 @@ pub mod stores;
 pub mod study;
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -93,7 +93,8 @@ pub struct App {
     pub router: Router,
     pub state: AppState,
     pub pool: PgPool,
-    _artifacts: Option<tempfile::TempDir>,
+    /// Where the artifacts lie, if in a directory that goes with the coordinator.
+    directory: Option<Arc<tempfile::TempDir>>,
     _tasks: tokio::task::JoinSet<()>,
 }
 
@@ -119,10 +120,23 @@ impl App {
     }
 
     async fn reached(pool: PgPool, lease: Duration, reach: Reach) -> Self {
-        let artifacts = tempfile::tempdir().unwrap();
-        let store = Artifacts::open(artifacts.path().to_str().unwrap()).unwrap();
+        MIGRATOR.run(&pool).await.unwrap();
+        Self::with(pool, lease, reach, Arc::new(tempfile::tempdir().unwrap())).await
+    }
+
+    /// One more coordinator on the same database and artifacts, with connections of its own.
+    pub async fn beside(&self) -> Self {
+        let options = self.pool.connect_options().as_ref().clone();
+        let pool = serve::pool(options).await.unwrap();
+        let lease = self.state.leases.length;
+        let directory = self.directory.clone().unwrap();
+        Self::with(pool, lease, Reach::ThisMachine, directory).await
+    }
+
+    async fn with(pool: PgPool, lease: Duration, reach: Reach, directory: Arc<tempfile::TempDir>) -> Self {
+        let store = Artifacts::open(directory.path().to_str().unwrap()).unwrap();
         let mut app = Self::assembled(pool, store, lease, reach).await;
-        app._artifacts = Some(artifacts);
+        app.directory = Some(directory);
         app
     }
 
@@ -144,7 +158,7 @@ impl App {
             router,
             state,
             pool,
-            _artifacts: None,
+            directory: None,
             _tasks: tasks,
         }
     }

@@ -14,8 +14,10 @@ use sha2::{Digest, Sha256};
 
 use super::{App, fresh_database, upload};
 
-/// More than two parts of what goes to a bucket, so that it goes in parts.
-const LARGE: usize = 17_000_000;
+/// Parts of what goes to a store, so small that little has to go there.
+const PART: usize = 100_000;
+/// More than two parts.
+const LARGE: usize = 250_000;
 
 pub fn bytes(length: usize) -> Vec<u8> {
     (0..length as u64)
@@ -29,6 +31,7 @@ pub fn sha256(content: &[u8]) -> String {
 
 /// Everything that is promised of a store, on an empty one.
 pub async fn conforms(artifacts: Artifacts) {
+    let artifacts = artifacts.with_parts_of(PART);
     bytes_come_back_whole_and_in_part(&artifacts).await;
     what_is_not_as_announced_is_not_there(&artifacts).await;
     an_upload_that_breaks_off_leaves_nothing(&artifacts).await;
@@ -40,7 +43,7 @@ pub async fn conforms(artifacts: Artifacts) {
 
 async fn receive(artifacts: &Artifacts, content: &[u8], sha256: &str, size: usize) -> Result<(), Error> {
     let pieces = content
-        .chunks(100_000)
+        .chunks(7_000)
         .map(|piece| Ok::<_, axum::Error>(Bytes::copy_from_slice(piece)));
     artifacts.receive(stream::iter(pieces), sha256, size as u64).await
 }
@@ -102,8 +105,8 @@ async fn what_is_not_as_announced_is_not_there(artifacts: &Artifacts) {
 
 async fn an_upload_that_breaks_off_leaves_nothing(artifacts: &Artifacts) {
     let content = bytes(LARGE);
-    let pieces = content[..LARGE - 100_000]
-        .chunks(100_000)
+    let pieces = content[..LARGE - 7_000]
+        .chunks(7_000)
         .map(|piece| Ok(Bytes::copy_from_slice(piece)));
     let broken = stream::iter(pieces).chain(stream::iter([Err(axum::Error::new(std::io::Error::other(
         "cut",
@@ -128,7 +131,7 @@ async fn a_checkpoint_is_named_read_replaced_and_collected(app: &App) {
     assert!(whole.body == content);
     for (range, bytes) in [
         ("bytes=0-0", 0..1),
-        ("bytes=9000000-9000999", 9_000_000..9_001_000),
+        ("bytes=150000-150999", 150_000..151_000),
         ("bytes=-7", LARGE - 7..LARGE),
     ] {
         let request = Request::get(&path)
@@ -175,9 +178,9 @@ async fn an_upload_in_parts_goes_on_where_it_stopped(app: &App) {
         app.request(Method::PATCH, &path, "application/octet-stream", part)
             .await
     };
-    let first: UploadProgress = part(0..12_000_000).await.expect(StatusCode::OK);
-    assert_eq!(first.offset, 12_000_000);
-    part(0..12_000_000)
+    let first: UploadProgress = part(0..120_000).await.expect(StatusCode::OK);
+    assert_eq!(first.offset, 120_000);
+    part(0..120_000)
         .await
         .problem(StatusCode::CONFLICT, "offset_mismatch");
 
@@ -193,8 +196,8 @@ async fn an_upload_in_parts_goes_on_where_it_stopped(app: &App) {
         .post("/api/v1/worker/uploads", &begin)
         .await
         .expect(StatusCode::OK);
-    assert_eq!((again.upload, again.offset), (begun.upload, 12_000_000));
-    let last: UploadProgress = part(12_000_000..LARGE).await.expect(StatusCode::OK);
+    assert_eq!((again.upload, again.offset), (begun.upload, 120_000));
+    let last: UploadProgress = part(120_000..LARGE).await.expect(StatusCode::OK);
     assert_eq!(last.offset, LARGE as u64);
     let named = app
         .request(Method::POST, &finish, "application/octet-stream", Body::empty())

@@ -7,12 +7,15 @@ import type {
   CheckpointList,
   ExperimentAccepted,
   FieldProblem,
+  LogLevel,
   Me,
   PresetList,
   Problem,
+  ProblemList,
   Queue,
   RunDetail,
   RunList,
+  RunLogs,
   RunMetrics,
   RunState,
   RunSummary,
@@ -45,6 +48,9 @@ export class ApiError extends Error {
 export interface RunQuery {
   state?: RunState | null;
   q?: string;
+  tag?: string | null;
+  /** Such as `best_validation` or, greatest first, `-created`. */
+  sort?: string;
   limit?: number;
   cursor?: string | null;
 }
@@ -56,12 +62,19 @@ export interface CurveQuery {
   range: { from: number; to: number } | null;
 }
 
+export interface LogQuery {
+  /** This level and above. */
+  level: LogLevel;
+  /** In the lines, in whatever case; empty for all. */
+  search: string;
+  /** Behind this place, or before that one; `end` is the place behind all. */
+  after?: string;
+  before?: string;
+  limit: number;
+}
+
 export const api = {
-  runs: (query: RunQuery, signal?: AbortSignal) =>
-    read<RunList>(
-      `/runs${search({ state: query.state, q: query.q, limit: query.limit, cursor: query.cursor })}`,
-      signal,
-    ),
+  runs: (query: RunQuery, signal?: AbortSignal) => read<RunList>(`/runs${search({ ...query })}`, signal),
   run: (id: string, signal?: AbortSignal) => read<RunDetail>(`/runs/${encodeURIComponent(id)}`, signal),
   metrics: (id: string, query: CurveQuery, signal?: AbortSignal) =>
     read<RunMetrics>(
@@ -69,6 +82,17 @@ export const api = {
         points: query.points,
         from: query.range?.from,
         to: query.range?.to,
+      })}`,
+      signal,
+    ),
+  logs: (id: string, query: LogQuery, signal?: AbortSignal) =>
+    read<RunLogs>(
+      `/runs/${encodeURIComponent(id)}/logs${search({
+        level: query.level === "trace" ? null : query.level,
+        search: query.search,
+        after: query.after,
+        before: query.before,
+        limit: query.limit,
       })}`,
       signal,
     ),
@@ -81,6 +105,8 @@ export const api = {
     read<unknown>(`/artifacts/${encodeURIComponent(artifact)}/content`, signal),
   presets: (signal?: AbortSignal) => read<PresetList>("/presets", signal),
   workers: (signal?: AbortSignal) => read<WorkerList>("/workers", signal),
+  openapi: (signal?: AbortSignal) => read<unknown>("/openapi.json", signal),
+  problems: (signal?: AbortSignal) => read<ProblemList>("/problems", signal),
   queue: (signal?: AbortSignal) => read<Queue>("/queue", signal),
   cancel: (id: string) => write<RunSummary>(`/runs/${encodeURIComponent(id)}/cancel`),
   pause: (id: string) => write<RunSummary>(`/runs/${encodeURIComponent(id)}/pause`),

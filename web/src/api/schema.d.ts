@@ -162,6 +162,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/problems": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the kinds of problems that answers can be. */
+        get: operations["list_problems"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/projects": {
         parameters: {
             query?: never;
@@ -221,7 +238,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List runs, newest first. */
+        /** List runs, filtered and sorted, newest first where nothing else is asked for. */
         get: operations["list_runs"];
         put?: never;
         post?: never;
@@ -316,8 +333,8 @@ export interface paths {
         };
         /**
          * Follow one run.
-         * @description The stream begins with the current state (`run`); then come `metrics`, `rewind`, `checkpoint` and `run` as they
-         *     happen. A client that comes back with `Last-Event-ID` gets what it missed, or `reset` if that is gone.
+         * @description The stream begins with the current state (`run`); then come `metrics`, `rewind`, `checkpoint`, `artifact`, `log` and
+         *     `run` as they happen. A client that comes back with `Last-Event-ID` gets what it missed, or `reset` if that is gone.
          */
         get: operations["run_events"];
         put?: never;
@@ -337,6 +354,27 @@ export interface paths {
         };
         /** What a run came from and what came from it, with the checkpoints in between. */
         get: operations["run_lineage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{id}/logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The log of a run: what its attempts wrote, in their order.
+         * @description Without a place the first page comes; `before=end` gives the newest lines. To follow a log, go on with `after`
+         *     whenever the run's stream of events tells of `log`. A run keeps 8 MiB of text, and says where older lines are gone.
+         */
+        get: operations["run_logs"];
         put?: never;
         post?: never;
         delete?: never;
@@ -793,6 +831,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/worker/logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Append lines to the log of the attempt.
+         * @description Safe to repeat. An attempt that ended itself may still send what it has left; a stale token is refused and changes
+         *     nothing. Secrets are hidden, long lines shortened.
+         */
+        post: operations["logs"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/worker/metrics": {
         parameters: {
             query?: never;
@@ -897,6 +956,26 @@ export interface paths {
         };
         /** Whether the process answers. */
         get: operations["alive"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Everything this coordinator measures, in the text format of Prometheus.
+         * @description Counts of runs and workers are a few seconds old at most, and the same whichever coordinator is asked.
+         */
+        get: operations["prometheus"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1431,6 +1510,11 @@ export interface components {
             /** @enum {string} */
             event: "artifact";
         } | {
+            /** @description The run's log has more lines. */
+            data: components["schemas"]["LogAppended"];
+            /** @enum {string} */
+            event: "log";
+        } | {
             /** @description Too much happened since `Last-Event-ID`: fetch everything anew. */
             data: components["schemas"]["Reset"];
             /** @enum {string} */
@@ -1681,6 +1765,65 @@ export interface components {
             state: components["schemas"]["RunState"];
             study?: components["schemas"]["StudyPlace"] | null;
         };
+        /** @description The log of a run has grown. The lines are at `GET /runs/{id}/logs`. */
+        LogAppended: {
+            /**
+             * @description The place behind the newest line.
+             * @example 1.42
+             */
+            end: string;
+            /** @description Whose log. */
+            run: components["schemas"]["RunId"];
+        };
+        /**
+         * @description Body of `POST /worker/logs`.
+         *
+         *     Lines whose number was stored already are passed over, so that sending a batch again is harmless.
+         */
+        LogBatch: {
+            /** @description The attempt that wrote them. */
+            attempt: components["schemas"]["AttemptId"];
+            /** @description The lines, their numbers rising; 1000 at most. */
+            lines: components["schemas"]["LogLine"][];
+            /** @description Its fencing token. */
+            token: components["schemas"]["FencingToken"];
+        };
+        /**
+         * @description How much a line matters.
+         * @enum {string}
+         */
+        LogLevel: "trace" | "debug" | "info" | "warn" | "error";
+        /** @description One line. */
+        LogLine: {
+            /** @description What else it says, by names. */
+            fields?: {
+                [key: string]: string;
+            };
+            /** @description How much it matters. */
+            level: components["schemas"]["LogLevel"];
+            /** @description What it says. */
+            message: string;
+            /**
+             * Format: int64
+             * @description Its number within the attempt, from 0. Order by it, not by time.
+             */
+            sequence: number;
+            /** @description Where in the program it comes from. */
+            target: string;
+            /**
+             * Format: date-time
+             * @description When, by the worker's clock.
+             */
+            time: string;
+        };
+        /** @description Answer to [`LogBatch`]. */
+        LogsAccepted: {
+            /**
+             * Format: int64
+             * @description Every line below this number is stored or will never be.
+             */
+            next_sequence: number;
+        };
         /** @description Weights of the loss terms beside that of the objective, whose weight is 1. */
         LossWeights: {
             /**
@@ -1896,8 +2039,27 @@ export interface components {
             status: number;
             /** @description The kind of problem in a few words; the same for every occurrence. */
             title: string;
-            /** @description A URI that names the kind of problem; `about:blank` where the status says it all. */
+            /** @description Where the kind of problem is explained: `/docs/problems#` and its code. */
             type?: string;
+        };
+        /** @description A kind of problem. */
+        ProblemKind: {
+            /** @description The word to branch on. */
+            code: string;
+            /** @description When it happens and what to do. */
+            meaning: string;
+            /**
+             * Format: int32
+             * @description The HTTP status that it comes with.
+             */
+            status: number;
+            /** @description The kind in a few words. */
+            title: string;
+        };
+        /** @description Answer of `GET /problems`. */
+        ProblemList: {
+            /** @description By status, then by code. */
+            problems: components["schemas"]["ProblemKind"][];
         };
         /** @description How far a training run has come. */
         Progress: {
@@ -2172,8 +2334,34 @@ export interface components {
         RunList: {
             /** @description Give it as `cursor` to get what follows; absent at the end. */
             next_cursor?: string | null;
-            /** @description Newest first. */
+            /** @description In the order asked for; newest first where none was. */
             runs: components["schemas"]["RunSummary"][];
+            total?: components["schemas"]["RunTotal"] | null;
+        };
+        /** @description A line of a run, as `GET /runs/{id}/logs` gives it. */
+        RunLogLine: components["schemas"]["LogLine"] & {
+            /**
+             * Format: int32
+             * @description The number of the attempt that wrote it, from 1.
+             */
+            attempt: number;
+        };
+        /** @description Answer of `GET /runs/{id}/logs`, in the order in which the lines were written. */
+        RunLogs: {
+            /**
+             * @description Give as `after` to go on behind this page, now or once there is more.
+             * @example 1.42
+             */
+            after: string;
+            /**
+             * @description Give as `before` to get the page before; absent at the beginning.
+             * @example 1.7
+             */
+            before?: string | null;
+            /** @description The lines of the page. */
+            lines: components["schemas"]["RunLogLine"][];
+            /** @description Whether there are lines behind this page already. */
+            more: boolean;
         };
         /** @description Answer of `GET /runs/{id}/metrics`. */
         RunMetrics: {
@@ -2263,6 +2451,16 @@ export interface components {
             tags: string[];
             /** @description Name of the worker that holds it. */
             worker?: string | null;
+        };
+        /** @description A number of runs. */
+        RunTotal: {
+            /**
+             * Format: int64
+             * @description How many.
+             */
+            count: number;
+            /** @description Whether they were estimated, because they are too many to count for every page. */
+            is_estimate: boolean;
         };
         /** @description What one run contributes. */
         RunValue: {
@@ -2784,7 +2982,24 @@ export interface components {
             worker: components["schemas"]["WorkerId"];
         };
     };
-    responses: never;
+    responses: {
+        /** @description The answer is the one that `If-None-Match` names */
+        NotModified: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content?: never;
+        };
+        /** @description A refusal: branch on `code`, show `detail`; `/api/v1/problems` lists the codes */
+        Problem: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+    };
     parameters: never;
     requestBodies: never;
     headers: never;
@@ -2804,6 +3019,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2812,6 +3028,7 @@ export interface operations {
                     "application/octet-stream": number[];
                 };
             };
+            /** @description Partial Content */
             206: {
                 headers: {
                     [name: string]: unknown;
@@ -2827,6 +3044,7 @@ export interface operations {
                 };
                 content?: never;
             };
+            400: components["responses"]["Problem"];
             /** @description No token, or one that opens nothing */
             401: {
                 headers: {
@@ -2845,6 +3063,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2853,6 +3072,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Range Not Satisfiable */
             416: {
                 headers: {
                     [name: string]: unknown;
@@ -2861,6 +3081,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     list_audit: {
@@ -2885,12 +3109,16 @@ export interface operations {
                 /** @description `next_cursor` of the page before. */
                 cursor?: string;
             };
-            header?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2899,6 +3127,8 @@ export interface operations {
                     "application/json": components["schemas"]["AuditList"];
                 };
             };
+            304: components["responses"]["NotModified"];
+            /** @description Bad Request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2925,6 +3155,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     checkpoint_content: {
@@ -2939,6 +3173,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2947,6 +3182,7 @@ export interface operations {
                     "application/octet-stream": number[];
                 };
             };
+            /** @description Partial Content */
             206: {
                 headers: {
                     [name: string]: unknown;
@@ -2962,6 +3198,7 @@ export interface operations {
                 };
                 content?: never;
             };
+            400: components["responses"]["Problem"];
             /** @description No token, or one that opens nothing */
             401: {
                 headers: {
@@ -2980,6 +3217,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2988,6 +3226,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Range Not Satisfiable */
             416: {
                 headers: {
                     [name: string]: unknown;
@@ -2996,6 +3235,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     all_events: {
@@ -3010,12 +3253,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description Server-sent events: `event` is the name of an `Event`, `data` its data as JSON, `id` what to come back with as `Last-Event-ID` */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": components["schemas"]["Event"];
+                    "text/event-stream": unknown;
                 };
             };
             /** @description No token, or one that opens nothing */
@@ -3036,12 +3280,19 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     submit: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Makes the request safe to send again: with the same key and body it is carried out once and answered alike for 24 hours */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3061,6 +3312,7 @@ export interface operations {
                     "application/json": components["schemas"]["ExperimentAccepted"];
                 };
             };
+            /** @description Bad Request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3087,6 +3339,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            409: components["responses"]["Problem"];
+            /** @description Payload Too Large */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -3095,6 +3349,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Unsupported Media Type */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -3103,6 +3358,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
             /** @description `errors` names every field that is wrong */
             422: {
                 headers: {
@@ -3112,17 +3368,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     me: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3131,6 +3394,7 @@ export interface operations {
                     "application/json": components["schemas"]["Me"];
                 };
             };
+            304: components["responses"]["NotModified"];
             /** @description No token, or one that opens nothing */
             401: {
                 headers: {
@@ -3149,6 +3413,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     metrics_of_runs: {
@@ -3165,12 +3433,16 @@ export interface operations {
                 /** @description Last step. */
                 to?: number;
             };
-            header?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3179,6 +3451,8 @@ export interface operations {
                     "application/json": components["schemas"]["MetricsOfRuns"];
                 };
             };
+            304: components["responses"]["NotModified"];
+            /** @description Bad Request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3205,6 +3479,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3213,17 +3488,25 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     list_presets: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3232,6 +3515,7 @@ export interface operations {
                     "application/json": components["schemas"]["PresetList"];
                 };
             };
+            304: components["responses"]["NotModified"];
             /** @description No token, or one that opens nothing */
             401: {
                 headers: {
@@ -3250,17 +3534,71 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
-    list_projects: {
+    list_problems: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProblemList"];
+                };
+            };
+            304: components["responses"]["NotModified"];
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
+        };
+    };
+    list_projects: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3269,6 +3607,7 @@ export interface operations {
                     "application/json": components["schemas"]["ProjectList"];
                 };
             };
+            304: components["responses"]["NotModified"];
             /** @description No token, or one that opens nothing */
             401: {
                 headers: {
@@ -3287,12 +3626,19 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     create_project: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Makes the request safe to send again: with the same key and body it is carried out once and answered alike for 24 hours */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3302,6 +3648,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description Created */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -3310,6 +3657,7 @@ export interface operations {
                     "application/json": components["schemas"]["ProjectInfo"];
                 };
             };
+            400: components["responses"]["Problem"];
             /** @description No token, or one that opens nothing */
             401: {
                 headers: {
@@ -3337,6 +3685,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            413: components["responses"]["Problem"];
+            415: components["responses"]["Problem"];
+            421: components["responses"]["Problem"];
+            /** @description Unprocessable Entity */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3345,6 +3697,9 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     change_project: {
@@ -3363,6 +3718,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3371,6 +3727,7 @@ export interface operations {
                     "application/json": components["schemas"]["ProjectInfo"];
                 };
             };
+            400: components["responses"]["Problem"];
             /** @description No token, or one that opens nothing */
             401: {
                 headers: {
@@ -3389,6 +3746,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3397,6 +3755,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            413: components["responses"]["Problem"];
+            415: components["responses"]["Problem"];
+            421: components["responses"]["Problem"];
+            /** @description Unprocessable Entity */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3405,17 +3767,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     queue_counts: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3424,6 +3793,7 @@ export interface operations {
                     "application/json": components["schemas"]["Queue"];
                 };
             };
+            304: components["responses"]["NotModified"];
             /** @description No token, or one that opens nothing */
             401: {
                 headers: {
@@ -3442,6 +3812,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     list_runs: {
@@ -3451,23 +3825,61 @@ export interface operations {
                 state?: components["schemas"]["RunState"][];
                 /** @description Only runs of this kind; may be repeated. */
                 kind?: components["schemas"]["ExperimentKind"][];
-                /** @description Only runs with this in their name, preset or id. */
-                q?: string;
-                /** @description Only runs with this tag; may be repeated, and then all are needed. */
-                tag?: string[];
+                /** @description Only runs of this project; may be repeated. */
+                project?: string[];
                 /** @description Only runs of this study. */
                 study?: components["schemas"]["StudyId"];
+                /** @description Only runs of this preset; may be repeated. */
+                preset?: string[];
+                /** @description Only runs with this tag; may be repeated, and then all are needed. */
+                tag?: string[];
+                /** @description Only runs with this in their name, preset or id, whatever the case. */
+                q?: string;
+                /** @description Only runs that the worker of this name or id holds or held. */
+                worker?: string;
+                /** @description Only runs submitted at this time or later. */
+                created_from?: string;
+                /** @description Only runs submitted before this time. */
+                created_to?: string;
+                /** @description Only runs that ended at this time or later. */
+                finished_from?: string;
+                /** @description Only runs that ended before this time. */
+                finished_to?: string;
+                /**
+                 * @description Only runs that fulfil this condition, such as `best_validation<0.05`, `network.hidden>=128` or
+                 *     `network.activation=relu`; may be repeated. Fields: `best_validation`, `last_validation`, `last_loss`,
+                 *     `last:SERIES` and `min:SERIES` of any series, `seed`, `priority`, `attempts`, `batches_done`, `duration` in
+                 *     seconds, `network.kind`, `network.hidden`, `network.activation`, `training.batches`, `training.batch_size`,
+                 *     `training.learning_rate`.
+                 * @example [
+                 *       "best_validation<0.05"
+                 *     ]
+                 */
+                where?: string[];
+                /**
+                 * @description The order: `created`, `updated`, `finished`, `name`, `priority`, `duration`, `best_validation`,
+                 *     `last_validation`, `last_loss`, `last:SERIES` or `min:SERIES`; with `-` before it the greatest comes first.
+                 *     `-created` where not given. Runs without the value come last.
+                 * @example best_validation
+                 */
+                sort?: string;
+                /** @description Whether to say how many runs all pages have together. */
+                total?: boolean;
                 /** @description At most so many runs, 50 where not given. */
                 limit?: number;
                 /** @description `next_cursor` of the page before. */
                 cursor?: string;
             };
-            header?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3476,6 +3888,8 @@ export interface operations {
                     "application/json": components["schemas"]["RunList"];
                 };
             };
+            304: components["responses"]["NotModified"];
+            /** @description `invalid_query`, or `invalid_cursor` where the cursor is of another list */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3502,12 +3916,19 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     show_run: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description The run */
                 id: components["schemas"]["RunId"];
@@ -3516,6 +3937,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3524,6 +3946,8 @@ export interface operations {
                     "application/json": components["schemas"]["RunDetail"];
                 };
             };
+            304: components["responses"]["NotModified"];
+            400: components["responses"]["Problem"];
             /** @description No token, or one that opens nothing */
             401: {
                 headers: {
@@ -3542,6 +3966,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3550,6 +3975,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     change_run: {
@@ -3568,6 +3997,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3576,6 +4006,7 @@ export interface operations {
                     "application/json": components["schemas"]["RunDetail"];
                 };
             };
+            /** @description Bad Request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3602,6 +4033,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3610,6 +4042,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Payload Too Large */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -3618,6 +4051,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Unsupported Media Type */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -3626,6 +4060,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
             /** @description `errors` names every field that is wrong */
             422: {
                 headers: {
@@ -3635,12 +4070,18 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     list_artifacts: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description The run */
                 id: components["schemas"]["RunId"];
@@ -3649,6 +4090,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3657,6 +4099,8 @@ export interface operations {
                     "application/json": components["schemas"]["ArtifactList"];
                 };
             };
+            304: components["responses"]["NotModified"];
+            400: components["responses"]["Problem"];
             /** @description No token, or one that opens nothing */
             401: {
                 headers: {
@@ -3675,6 +4119,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3683,12 +4128,19 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     cancel_run: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Makes the request safe to send again: with the same key and body it is carried out once and answered alike for 24 hours */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description The run */
                 id: components["schemas"]["RunId"];
@@ -3697,6 +4149,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3705,6 +4158,7 @@ export interface operations {
                     "application/json": components["schemas"]["RunSummary"];
                 };
             };
+            /** @description Bad Request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3731,6 +4185,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3739,6 +4194,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Conflict */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3747,12 +4203,20 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     list_checkpoints: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description The run */
                 id: components["schemas"]["RunId"];
@@ -3761,6 +4225,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3769,6 +4234,8 @@ export interface operations {
                     "application/json": components["schemas"]["CheckpointList"];
                 };
             };
+            304: components["responses"]["NotModified"];
+            400: components["responses"]["Problem"];
             /** @description No token, or one that opens nothing */
             401: {
                 headers: {
@@ -3787,6 +4254,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3795,6 +4263,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     run_events: {
@@ -3812,14 +4284,16 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description Server-sent events: `event` is the name of an `Event`, `data` its data as JSON, `id` what to come back with as `Last-Event-ID` */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": components["schemas"]["Event"];
+                    "text/event-stream": unknown;
                 };
             };
+            400: components["responses"]["Problem"];
             /** @description No token, or one that opens nothing */
             401: {
                 headers: {
@@ -3838,6 +4312,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3846,12 +4321,19 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     run_lineage: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description The run */
                 id: components["schemas"]["RunId"];
@@ -3860,12 +4342,95 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Lineage"];
+                };
+            };
+            304: components["responses"]["NotModified"];
+            400: components["responses"]["Problem"];
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
+        };
+    };
+    run_logs: {
+        parameters: {
+            query?: {
+                /** @description Only lines of this attempt, counted from 1. */
+                attempt?: number;
+                /** @description Only lines of this level and above. */
+                level?: components["schemas"]["LogLevel"];
+                /** @description Only lines with this text in them, in whatever case. */
+                search?: string;
+                /** @description Lines behind this place: `after` of an earlier answer. */
+                after?: string;
+                /** @description Lines before this place: `before` of an earlier answer, or `end` for the newest. */
+                before?: string;
+                /** @description At most so many lines, 500 where not given. */
+                limit?: number;
+            };
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description The run */
+                id: components["schemas"]["RunId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunLogs"];
+                };
+            };
+            304: components["responses"]["NotModified"];
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description No token, or one that opens nothing */
@@ -3886,6 +4451,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3894,6 +4460,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     run_metrics: {
@@ -3908,7 +4478,10 @@ export interface operations {
                 /** @description Last step. */
                 to?: number;
             };
-            header?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description The run */
                 id: components["schemas"]["RunId"];
@@ -3917,6 +4490,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3925,6 +4499,8 @@ export interface operations {
                     "application/json": components["schemas"]["RunMetrics"];
                 };
             };
+            304: components["responses"]["NotModified"];
+            /** @description Bad Request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3951,6 +4527,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3959,12 +4536,19 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     pause_run: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Makes the request safe to send again: with the same key and body it is carried out once and answered alike for 24 hours */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description The run */
                 id: components["schemas"]["RunId"];
@@ -3973,6 +4557,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3981,6 +4566,7 @@ export interface operations {
                     "application/json": components["schemas"]["RunSummary"];
                 };
             };
+            /** @description Bad Request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4007,6 +4593,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4015,6 +4602,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Conflict */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4023,12 +4611,20 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     resume_run: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Makes the request safe to send again: with the same key and body it is carried out once and answered alike for 24 hours */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description The run */
                 id: components["schemas"]["RunId"];
@@ -4037,6 +4633,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4045,6 +4642,7 @@ export interface operations {
                     "application/json": components["schemas"]["RunSummary"];
                 };
             };
+            /** @description Bad Request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4071,6 +4669,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4079,6 +4678,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Conflict */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4087,12 +4687,20 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     retry_run: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Makes the request safe to send again: with the same key and body it is carried out once and answered alike for 24 hours */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description The run */
                 id: components["schemas"]["RunId"];
@@ -4101,6 +4709,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4109,6 +4718,7 @@ export interface operations {
                     "application/json": components["schemas"]["RunSummary"];
                 };
             };
+            /** @description Bad Request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4135,6 +4745,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4143,6 +4754,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Conflict */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4151,12 +4763,20 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     sign_in: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Makes the request safe to send again: with the same key and body it is carried out once and answered alike for 24 hours */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4177,6 +4797,7 @@ export interface operations {
                     "application/json": components["schemas"]["Me"];
                 };
             };
+            /** @description Bad Request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4203,6 +4824,11 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            409: components["responses"]["Problem"];
+            413: components["responses"]["Problem"];
+            415: components["responses"]["Problem"];
+            421: components["responses"]["Problem"];
+            /** @description Unprocessable Entity */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4211,6 +4837,9 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     sign_out: {
@@ -4247,6 +4876,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     statistics: {
@@ -4270,12 +4903,16 @@ export interface operations {
                 /** @description How sure the intervals are, 0.95 where not given. */
                 confidence?: number;
             };
-            header?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4284,6 +4921,8 @@ export interface operations {
                     "application/json": components["schemas"]["Statistics"];
                 };
             };
+            304: components["responses"]["NotModified"];
+            /** @description Bad Request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4310,6 +4949,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4318,6 +4958,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     statistics_difference: {
@@ -4343,12 +4987,16 @@ export interface operations {
                 /** @description How sure the intervals are, 0.95 where not given. */
                 confidence?: number;
             };
-            header?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4357,6 +5005,7 @@ export interface operations {
                     "application/json": components["schemas"]["Difference"];
                 };
             };
+            304: components["responses"]["NotModified"];
             /** @description `ambiguous_seed`: a group has several runs with one seed */
             400: {
                 headers: {
@@ -4384,6 +5033,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4392,6 +5042,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     list_studies: {
@@ -4406,12 +5060,16 @@ export interface operations {
                 /** @description `next_cursor` of the page before. */
                 cursor?: string;
             };
-            header?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4420,6 +5078,8 @@ export interface operations {
                     "application/json": components["schemas"]["StudyList"];
                 };
             };
+            304: components["responses"]["NotModified"];
+            /** @description Bad Request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4446,12 +5106,19 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     submit_study: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Makes the request safe to send again: with the same key and body it is carried out once and answered alike for 24 hours */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4471,6 +5138,7 @@ export interface operations {
                     "application/json": components["schemas"]["StudyDetail"];
                 };
             };
+            /** @description Bad Request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4497,6 +5165,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            409: components["responses"]["Problem"];
+            /** @description Payload Too Large */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -4505,6 +5175,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Unsupported Media Type */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -4513,6 +5184,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
             /** @description `errors` names every field that is wrong, such as `/experiments/3/training/batches` */
             422: {
                 headers: {
@@ -4522,12 +5194,18 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     show_study: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description The study */
                 id: components["schemas"]["StudyId"];
@@ -4536,6 +5214,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4544,6 +5223,8 @@ export interface operations {
                     "application/json": components["schemas"]["StudyDetail"];
                 };
             };
+            304: components["responses"]["NotModified"];
+            400: components["responses"]["Problem"];
             /** @description No token, or one that opens nothing */
             401: {
                 headers: {
@@ -4562,6 +5243,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4570,12 +5252,19 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     cancel_study: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Makes the request safe to send again: with the same key and body it is carried out once and answered alike for 24 hours */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description The study */
                 id: components["schemas"]["StudyId"];
@@ -4584,6 +5273,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4592,6 +5282,7 @@ export interface operations {
                     "application/json": components["schemas"]["StudyDetail"];
                 };
             };
+            400: components["responses"]["Problem"];
             /** @description No token, or one that opens nothing */
             401: {
                 headers: {
@@ -4610,6 +5301,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4618,17 +5310,27 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            409: components["responses"]["Problem"];
+            421: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     list_tokens: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4637,6 +5339,7 @@ export interface operations {
                     "application/json": components["schemas"]["TokenList"];
                 };
             };
+            304: components["responses"]["NotModified"];
             /** @description No token, or one that opens nothing */
             401: {
                 headers: {
@@ -4655,12 +5358,19 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     create_token: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Makes the request safe to send again: with the same key and body it is carried out once and answered alike for 24 hours */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4670,6 +5380,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description Created */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -4678,6 +5389,7 @@ export interface operations {
                     "application/json": components["schemas"]["TokenCreated"];
                 };
             };
+            400: components["responses"]["Problem"];
             /** @description No token, or one that opens nothing */
             401: {
                 headers: {
@@ -4714,6 +5426,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            413: components["responses"]["Problem"];
+            415: components["responses"]["Problem"];
+            421: components["responses"]["Problem"];
+            /** @description Unprocessable Entity */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4722,6 +5438,9 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     revoke_token: {
@@ -4736,6 +5455,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4744,6 +5464,7 @@ export interface operations {
                     "application/json": components["schemas"]["TokenInfo"];
                 };
             };
+            400: components["responses"]["Problem"];
             /** @description No token, or one that opens nothing */
             401: {
                 headers: {
@@ -4762,6 +5483,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4770,17 +5492,25 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     list_webhooks: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4789,6 +5519,7 @@ export interface operations {
                     "application/json": components["schemas"]["WebhookList"];
                 };
             };
+            304: components["responses"]["NotModified"];
             /** @description No token, or one that opens nothing */
             401: {
                 headers: {
@@ -4807,12 +5538,19 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     create_webhook: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Makes the request safe to send again: with the same key and body it is carried out once and answered alike for 24 hours */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4822,6 +5560,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description Created */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -4830,6 +5569,7 @@ export interface operations {
                     "application/json": components["schemas"]["WebhookCreated"];
                 };
             };
+            400: components["responses"]["Problem"];
             /** @description No token, or one that opens nothing */
             401: {
                 headers: {
@@ -4866,6 +5606,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            413: components["responses"]["Problem"];
+            415: components["responses"]["Problem"];
+            421: components["responses"]["Problem"];
+            /** @description Unprocessable Entity */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4874,6 +5618,9 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     delete_webhook: {
@@ -4895,6 +5642,7 @@ export interface operations {
                 };
                 content?: never;
             };
+            400: components["responses"]["Problem"];
             /** @description No token, or one that opens nothing */
             401: {
                 headers: {
@@ -4913,6 +5661,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4921,6 +5670,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     change_webhook: {
@@ -4939,6 +5692,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4947,6 +5701,7 @@ export interface operations {
                     "application/json": components["schemas"]["WebhookInfo"];
                 };
             };
+            400: components["responses"]["Problem"];
             /** @description No token, or one that opens nothing */
             401: {
                 headers: {
@@ -4965,6 +5720,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4973,6 +5729,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            413: components["responses"]["Problem"];
+            415: components["responses"]["Problem"];
+            421: components["responses"]["Problem"];
+            /** @description Unprocessable Entity */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4981,12 +5741,18 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     list_deliveries: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description The webhook */
                 id: components["schemas"]["WebhookId"];
@@ -4995,6 +5761,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5003,6 +5770,8 @@ export interface operations {
                     "application/json": components["schemas"]["DeliveryList"];
                 };
             };
+            304: components["responses"]["NotModified"];
+            400: components["responses"]["Problem"];
             /** @description No token, or one that opens nothing */
             401: {
                 headers: {
@@ -5021,6 +5790,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5029,12 +5799,19 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     test_webhook: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Makes the request safe to send again: with the same key and body it is carried out once and answered alike for 24 hours */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description The webhook */
                 id: components["schemas"]["WebhookId"];
@@ -5043,6 +5820,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description Accepted */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -5051,6 +5829,7 @@ export interface operations {
                     "application/json": components["schemas"]["Delivery"];
                 };
             };
+            400: components["responses"]["Problem"];
             /** @description No token, or one that opens nothing */
             401: {
                 headers: {
@@ -5069,6 +5848,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5077,6 +5857,12 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            409: components["responses"]["Problem"];
+            421: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     upload_artifact: {
@@ -5103,6 +5889,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description Created */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -5111,6 +5898,7 @@ export interface operations {
                     "application/json": components["schemas"]["Artifact"];
                 };
             };
+            /** @description Bad Request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -5137,6 +5925,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5154,6 +5943,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Payload Too Large */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -5162,6 +5952,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            415: components["responses"]["Problem"];
+            421: components["responses"]["Problem"];
             /** @description `checksum_mismatch` or `too_many_artifacts`: nothing was named */
             422: {
                 headers: {
@@ -5171,6 +5963,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     canary: {
@@ -5193,6 +5987,7 @@ export interface operations {
                 };
                 content?: never;
             };
+            400: components["responses"]["Problem"];
             /** @description No token, or one that opens nothing */
             401: {
                 headers: {
@@ -5220,6 +6015,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            413: components["responses"]["Problem"];
+            415: components["responses"]["Problem"];
+            421: components["responses"]["Problem"];
+            /** @description Unprocessable Entity */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -5228,6 +6027,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     upload_checkpoint: {
@@ -5260,6 +6061,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description Created */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -5268,6 +6070,7 @@ export interface operations {
                     "application/json": components["schemas"]["Checkpoint"];
                 };
             };
+            /** @description Bad Request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -5294,6 +6097,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5311,6 +6115,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Payload Too Large */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -5319,6 +6124,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            415: components["responses"]["Problem"];
+            421: components["responses"]["Problem"];
             /** @description `checksum_mismatch`: nothing was named */
             422: {
                 headers: {
@@ -5328,6 +6135,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     claim: {
@@ -5343,6 +6152,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5358,6 +6168,7 @@ export interface operations {
                 };
                 content?: never;
             };
+            400: components["responses"]["Problem"];
             /** @description No token, or one that opens nothing */
             401: {
                 headers: {
@@ -5385,6 +6196,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            413: components["responses"]["Problem"];
+            415: components["responses"]["Problem"];
+            421: components["responses"]["Problem"];
+            /** @description Unprocessable Entity */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -5393,6 +6208,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            500: components["responses"]["Problem"];
             /** @description `crowded`: ask again later */
             503: {
                 headers: {
@@ -5424,6 +6240,7 @@ export interface operations {
                 };
                 content?: never;
             };
+            400: components["responses"]["Problem"];
             /** @description No token, or one that opens nothing */
             401: {
                 headers: {
@@ -5442,6 +6259,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5459,6 +6277,12 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            413: components["responses"]["Problem"];
+            415: components["responses"]["Problem"];
+            421: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     heartbeat: {
@@ -5474,6 +6298,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5482,6 +6307,7 @@ export interface operations {
                     "application/json": components["schemas"]["HeartbeatAnswer"];
                 };
             };
+            400: components["responses"]["Problem"];
             /** @description No token, or one that opens nothing */
             401: {
                 headers: {
@@ -5509,9 +6335,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            413: components["responses"]["Problem"];
+            415: components["responses"]["Problem"];
+            421: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
-    metrics: {
+    logs: {
         parameters: {
             query?: never;
             header?: never;
@@ -5520,19 +6352,20 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["MetricsBatch"];
-                "application/x-postcard": number[];
+                "application/json": components["schemas"]["LogBatch"];
             };
         };
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["MetricsAccepted"];
+                    "application/json": components["schemas"]["LogsAccepted"];
                 };
             };
+            400: components["responses"]["Problem"];
             /** @description No token, or one that opens nothing */
             401: {
                 headers: {
@@ -5551,6 +6384,91 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `stale_lease` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Payload Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            415: components["responses"]["Problem"];
+            421: components["responses"]["Problem"];
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
+        };
+    };
+    metrics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MetricsBatch"];
+                "application/x-postcard": number[];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MetricsAccepted"];
+                };
+            };
+            400: components["responses"]["Problem"];
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5568,6 +6486,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Payload Too Large */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -5576,6 +6495,9 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            415: components["responses"]["Problem"];
+            421: components["responses"]["Problem"];
+            /** @description Unprocessable Entity */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -5584,6 +6506,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     register: {
@@ -5599,6 +6523,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5607,6 +6532,7 @@ export interface operations {
                     "application/json": components["schemas"]["WorkerRegistered"];
                 };
             };
+            400: components["responses"]["Problem"];
             /** @description No token, or one that opens nothing */
             401: {
                 headers: {
@@ -5625,6 +6551,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            413: components["responses"]["Problem"];
+            415: components["responses"]["Problem"];
+            421: components["responses"]["Problem"];
+            /** @description Unprocessable Entity */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -5633,17 +6563,23 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     list_workers: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5652,6 +6588,7 @@ export interface operations {
                     "application/json": components["schemas"]["WorkerList"];
                 };
             };
+            304: components["responses"]["NotModified"];
             /** @description No token, or one that opens nothing */
             401: {
                 headers: {
@@ -5670,12 +6607,19 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     put_worker_back: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Makes the request safe to send again: with the same key and body it is carried out once and answered alike for 24 hours */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description The worker */
                 id: components["schemas"]["WorkerId"];
@@ -5691,6 +6635,7 @@ export interface operations {
                 };
                 content?: never;
             };
+            /** @description Bad Request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -5717,6 +6662,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5725,12 +6671,21 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            409: components["responses"]["Problem"];
+            421: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     set_worker_aside: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Makes the request safe to send again: with the same key and body it is carried out once and answered alike for 24 hours */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description The worker */
                 id: components["schemas"]["WorkerId"];
@@ -5750,6 +6705,7 @@ export interface operations {
                 };
                 content?: never;
             };
+            /** @description Bad Request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -5776,6 +6732,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5784,6 +6741,9 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            409: components["responses"]["Problem"];
+            413: components["responses"]["Problem"];
+            /** @description Unsupported Media Type */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -5792,6 +6752,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            421: components["responses"]["Problem"];
+            /** @description Unprocessable Entity */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -5800,6 +6762,9 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     alive: {
@@ -5818,6 +6783,50 @@ export interface operations {
                 };
                 content?: never;
             };
+            421: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
+        };
+    };
+    prometheus: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            421: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
         };
     };
     ready: {
@@ -5836,6 +6845,9 @@ export interface operations {
                 };
                 content?: never;
             };
+            421: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            /** @description Service Unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;

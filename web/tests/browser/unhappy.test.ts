@@ -26,7 +26,7 @@ describe("the dashboard in trouble", () => {
     await page.getByText("No runs yet").waitFor();
     await page.getByText("motif submit --preset demo --watch").waitFor();
     await page.getByRole("button", { name: "New run" }).click();
-    await page.getByRole("button", { name: "Submit" }).click();
+    await page.getByRole("button", { name: "Submit", exact: true }).click();
     await page.getByRole("heading", { name: "demo" }).waitFor();
     expect(complaints).toEqual([]);
     await page.context().close();
@@ -38,7 +38,7 @@ describe("the dashboard in trouble", () => {
     await page.goto(mock.url);
     await page.getByRole("button", { name: "New run" }).click();
     await page.getByLabel("Seed").fill("minus one");
-    await page.getByRole("button", { name: "Submit" }).click();
+    await page.getByRole("button", { name: "Submit", exact: true }).click();
     await page.locator(".field:has(#field-seed) .field-problem").waitFor();
     await page.keyboard.press("Escape");
     expect(await page.locator("dialog").count()).toBe(0);

@@ -6,6 +6,7 @@ import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
+import { linesOf, logOf } from "./log.js";
 import { claim, finish, firstRuns, handBack, newRun, steer, train, WORKERS } from "./world.js";
 
 const DIST = fileURLToPath(new URL("../../dist/", import.meta.url));
@@ -51,6 +52,8 @@ export async function startMock({ empty = false, port = 0, token = null } = {}) 
       else if (run.summary.state === "running" && run.summary.preset === "demo") {
         const { added, checkpoints } = train(run, BATCHES_PER_TICK);
         tell(run, "metrics", { run: run.summary.id, series: added });
+        if (checkpoints.length > 0)
+          tell(run, "log", { run: run.summary.id, end: `1.${linesOf(run).length}` });
         for (const checkpoint of checkpoints) tell(run, "checkpoint", withoutContent(checkpoint));
         if (run.summary.progress.batches_done === run.summary.progress.batches_total)
           finish(run, "succeeded");
@@ -278,6 +281,7 @@ function answerTo(method, path, query, body, runs, tell) {
     });
   if (what === "checkpoints") return ok({ checkpoints: run.checkpoints.map(withoutContent) });
   if (what === "artifacts") return ok({ artifacts: run.artifacts.map(withoutContent) });
+  if (what === "logs") return ok(logOf(run, query));
   if (what === "metrics")
     return ok({
       run: id,
@@ -309,16 +313,35 @@ function listOf(runs, query) {
   const state = query.get("state");
   const text = (query.get("q") ?? "").toLowerCase();
   const limit = Number(query.get("limit") ?? 50);
-  const cursor = query.get("cursor");
+  const tag = query.get("tag");
+  const sort = query.get("sort") ?? "-created";
+  const key = (/** @type {any} */ run) => {
+    const took = run.finished_at ? Date.parse(run.finished_at) - Date.parse(run.started_at) : null;
+    const name = sort.replace("-", "");
+    const value = {
+      name: run.name,
+      last_loss: run.last_loss?.value,
+      best_validation: run.best_validation?.value,
+    };
+    return name === "duration" ? took : name === "created" ? run.id : value[/** @type {"name"} */ (name)];
+  };
   const matching = runs
     .map((run) => run.summary)
     .filter(
-      (run) => (!state || run.state === state) && `${run.name} ${run.preset}`.toLowerCase().includes(text),
+      (run) =>
+        (!state || run.state === state) &&
+        (!tag || run.tags.includes(tag)) &&
+        `${run.name} ${run.preset}`.toLowerCase().includes(text),
     )
-    .sort((a, b) => (a.id < b.id ? 1 : -1))
-    .filter((run) => !cursor || run.id < cursor);
-  const page = matching.slice(0, limit);
-  return { runs: page, ...(matching.length > limit ? { next_cursor: page.at(-1)?.id } : {}) };
+    .sort((a, b) => {
+      const [x, y] = [key(a), key(b)];
+      if (x === null || x === undefined) return y === null || y === undefined ? 0 : 1;
+      if (y === null || y === undefined) return -1;
+      return (x < y ? -1 : x > y ? 1 : 0) * (sort.startsWith("-") ? -1 : 1);
+    });
+  const from = Number(query.get("cursor") ?? 0);
+  const page = matching.slice(from, from + limit);
+  return { runs: page, ...(matching.length > from + limit ? { next_cursor: String(from + limit) } : {}) };
 }
 
 /** @param {any} spec @param {Run[]} runs @param {(run: Run, name: string, data: unknown) => void} tell */

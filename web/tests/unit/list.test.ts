@@ -1,7 +1,16 @@
 import { describe, expect, it } from "vitest";
 import type { RunSummary } from "../../src/api/types";
 import { problemsOf, specOf, EMPTY_DRAFT } from "../../src/pages/runs/draft";
-import { firstPage, furtherPage, mergeRun } from "../../src/pages/runs/list";
+import {
+  firstPage,
+  furtherPage,
+  mergeRun,
+  NEWEST_FIRST,
+  type RunFilter,
+  sortedBy,
+  sortOf,
+  wordOf,
+} from "../../src/pages/runs/list";
 import { secondsLeft } from "../../src/pages/run/eta";
 import { specTables } from "../../src/pages/run/spec";
 import { withCheckpoint } from "../../src/pages/run/use-run";
@@ -11,7 +20,7 @@ const about = { preset: "demo", seed: 0, batches: 100, saveEvery: 10, ageMs: 0 }
 function run(id: string, more: Partial<RunSummary> = {}): RunSummary {
   return { ...(newRun({ ...about, name: `run ${id}` }).summary as RunSummary), id, ...more };
 }
-const all = { state: null, text: "" };
+const all: RunFilter = { state: null, text: "", tag: null, sort: NEWEST_FIRST };
 const ids = (loaded: { runs: readonly RunSummary[] }) => loaded.runs.map(({ id }) => id);
 
 describe("the list of runs", () => {
@@ -30,11 +39,36 @@ describe("the list of runs", () => {
   });
 
   it("drops a run that the filter no longer wants, and takes in none that it never wanted", () => {
-    expect(ids(mergeRun(loaded, run("3", { state: "failed" }), { state: "queued", text: "" }))).toEqual([
-      "5",
-    ]);
-    expect(ids(mergeRun(loaded, run("9"), { state: null, text: "other" }))).toEqual(["5", "3"]);
-    expect(ids(mergeRun(loaded, run("9"), { state: null, text: "RUN" }))).toEqual(["9", "5", "3"]);
+    expect(ids(mergeRun(loaded, run("3", { state: "failed" }), { ...all, state: "queued" }))).toEqual(["5"]);
+    expect(ids(mergeRun(loaded, run("9"), { ...all, text: "other" }))).toEqual(["5", "3"]);
+    expect(ids(mergeRun(loaded, run("9"), { ...all, text: "RUN" }))).toEqual(["9", "5", "3"]);
+  });
+
+  it("takes in only runs with the tag", () => {
+    const tagged = { ...all, tag: "paper" };
+    expect(ids(mergeRun(loaded, run("9", { tags: ["demo"] }), tagged))).toEqual(["5", "3"]);
+    expect(ids(mergeRun(loaded, run("9", { tags: ["paper"] }), tagged))).toEqual(["9", "5", "3"]);
+  });
+
+  it("changes runs in their place in another order, and leaves new ones to the coordinator", () => {
+    const byName: RunFilter = { ...all, sort: { by: "name", descending: false } };
+    const merged = mergeRun(loaded, run("3", { state: "failed" }), byName);
+    expect([ids(merged), merged.runs[1]?.state]).toEqual([["5", "3"], "failed"]);
+    expect(ids(mergeRun(loaded, run("9"), byName))).toEqual(["5", "3"]);
+  });
+
+  it("is sorted by a column's own direction first and turned by a second click", () => {
+    const once = sortedBy("best_validation", NEWEST_FIRST);
+    expect(wordOf(once)).toBe("best_validation");
+    expect(wordOf(sortedBy("best_validation", once))).toBe("-best_validation");
+    expect(wordOf(sortedBy("created", once))).toBe("-created");
+  });
+
+  it("takes its order from the address and ignores what is none", () => {
+    expect(sortOf("-last_loss")).toEqual({ by: "last_loss", descending: true });
+    expect([undefined, "", "-", "size"].map((word) => wordOf(sortOf(word)))).toEqual(
+      Array(4).fill("-created"),
+    );
   });
 
   it("leaves to later pages what belongs there", () => {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,19 +14,24 @@ use motif_motor::config::TrainingConfig;
 use motif_motor::device::{Device, Precision};
 use motif_motor::engine::cuda::{Shape, driver};
 use motif_proto::client::Client;
+use motif_proto::otlp::{self, Exporter, OtlpError};
 use motif_proto::worker::RegisterWorker;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::daemon::{self, Options};
 use crate::engine::Motor;
+use crate::logs;
 use crate::machine;
 use crate::outbox::Limits;
 
 /// Carry out runs for a coordinator. SIGTERM: checkpoint, hand runs back, exit 0.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The coordinator's address, such as http://127.0.0.1:8080
+    /// The coordinator's address, such as http://127.0.0.1:8080; of several over one database, with commas between,
+    /// the next is asked when one is away
     #[arg(long, env = "MOTIF_SERVER", value_name = "URL")]
     server: String,
     /// A token with the scope `worker`
@@ -46,6 +52,12 @@ pub struct Arguments {
     /// A name for people; the machine's when not given
     #[arg(long)]
     name: Option<String>,
+    /// Let Prometheus read what is measured at this address, such as 127.0.0.1:9101
+    #[arg(long, env = "MOTIF_WORKER_METRICS", value_name = "ADDR")]
+    metrics: Option<SocketAddr>,
+    /// Send spans to an OpenTelemetry collector at this address (OTLP over HTTP), such as http://127.0.0.1:4318
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    otlp_endpoint: Option<String>,
     /// Log JSON objects
     #[arg(long)]
     log_json: bool,
@@ -63,7 +75,7 @@ fn label(text: &str) -> Result<(String, String), String> {
 /// # Errors
 /// When the address, the device or the work folder cannot be used, or the coordinator refuses the worker.
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    log_to_stderr(arguments.log_json);
+    let exporter = start_logging(arguments.log_json, arguments.otlp_endpoint.as_deref())?;
     let client = Client::new(&arguments.server, arguments.token)?;
     let slots = arguments
         .slots
@@ -86,6 +98,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         },
         work_dir: arguments.work_dir.unwrap_or_else(default_work_dir),
         limits: Limits::default(),
+        metrics: arguments.metrics,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -94,6 +107,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         .context("cannot start the runtime")?;
     let worked = runtime.block_on(async {
         let shutdown = asked_to_stop().context("cannot listen for signals")?;
+        if let Some(exporter) = exporter {
+            tokio::spawn(exporter.run());
+        }
         daemon::run(client, engine, options, shutdown)
             .await
             .map_err(anyhow::Error::from)
@@ -154,19 +170,22 @@ fn default_work_dir() -> PathBuf {
     cache.join("motif").join("worker")
 }
 
-/// Logs to stderr; `RUST_LOG` chooses what. Panics of a training become its failure, and a line here.
-fn log_to_stderr(json: bool) {
+/// Logs to stderr, where `RUST_LOG` chooses what, and for the coordinator. Panics of a training become its failure, and a line here.
+fn start_logging(json: bool, otlp_endpoint: Option<&str>) -> Result<Option<Exporter>, OtlpError> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let logger = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_target(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
-    if json {
-        logger.json().init();
-    } else {
-        logger.init();
-    }
+    let lines = if json { lines.json().boxed() } else { lines.boxed() };
+    let export =
+        otlp_endpoint.map(|endpoint| otlp::export(endpoint, "motif-worker", env!("CARGO_PKG_VERSION")));
+    let (spans, exporter) = export.transpose()?.unzip();
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
+        .with(logs::layer())
+        .with(spans)
+        .init();
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(
@@ -175,4 +194,5 @@ fn log_to_stderr(json: bool) {
             panic.payload_as_str().unwrap_or("no words")
         );
     }));
+    Ok(exporter)
 }

@@ -54,6 +54,7 @@ impl Fixture {
 
 fn words(content: &Content) -> String {
     match content {
+        Content::Logs(batch) => format!("{} lines", batch.lines.len()),
         Content::Metrics { sequence, file } => {
             let batch: MetricsBatch =
                 serde_json::from_slice(&fs::read(file).expect("read")).expect("a batch");
@@ -253,6 +254,27 @@ fn an_artifact_goes_after_what_was_recorded_before_it() {
     assert_eq!(fixture.files(), 0);
     fixture.outbox.close();
     assert_eq!(fixture.outbox.artifact("late.json", b"{}"), Err(Closed));
+}
+
+#[test]
+fn log_lines_go_between_and_the_last_of_them_before_the_end() {
+    let fixture = fixture(Limits::default());
+    let say = |message: &str| {
+        fixture.outbox.say(&Said {
+            level: motif_proto::log::LogLevel::Info,
+            target: "test".to_owned(),
+            message: message.to_owned(),
+            fields: BTreeMap::new(),
+        });
+    };
+    say("begins");
+    fixture.checkpoint(CheckpointKind::Last, 1);
+    say("ends");
+    fixture.outbox.finish(Outcome::Succeeded).expect("open");
+    let told = fixture.drain();
+    assert!(told[0].starts_with("last"), "{told:?}");
+    assert_eq!(told[1], "2 lines");
+    assert_eq!(told.len(), 3, "{told:?}");
 }
 
 #[test]

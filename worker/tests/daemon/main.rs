@@ -1,5 +1,6 @@
 //! The daemon against a coordinator in memory, with an engine that trains nothing.
 
+mod logs;
 mod pretend;
 mod stub;
 
@@ -18,6 +19,8 @@ use serde_json::json;
 use stub::{Stub, World};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// A daemon at work.
 struct Daemon {
@@ -34,6 +37,10 @@ async fn daemon() -> Daemon {
 
 /// A daemon that takes so many runs at once, and keeps so much.
 async fn daemon_with(slots: u32, limits: Limits) -> Daemon {
+    // For all tests of this program; the first one begins it.
+    let _ = tracing_subscriber::registry()
+        .with(motif_worker::logs::layer())
+        .try_init();
     let stub = Stub::default();
     let client = Client::new(&stub.serve().await, None).expect("an address");
     let work_dir = tempfile::tempdir().expect("a folder");
@@ -50,6 +57,7 @@ async fn daemon_with(slots: u32, limits: Limits) -> Daemon {
         },
         work_dir: work_dir.path().to_owned(),
         limits,
+        metrics: None,
     };
     let engine = Pretend::default();
     let (stop, stopped) = oneshot::channel();

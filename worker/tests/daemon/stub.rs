@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use motif_proto::id::{AttemptId, CheckpointId, FencingToken, RunId, WorkerId};
+use motif_proto::log::{LogBatch, LogLine, LogsAccepted};
 use motif_proto::metrics::{MetricsAccepted, MetricsBatch};
 use motif_proto::problem::Problem;
 use motif_proto::run::{BaseCheckpoint, CheckpointKind};
@@ -35,6 +36,9 @@ pub(crate) struct World {
     pub(crate) workers: Vec<WorkerId>,
     pub(crate) claims: VecDeque<Claim>,
     pub(crate) metrics: BTreeMap<AttemptId, Vec<MetricsBatch>>,
+    pub(crate) logs: BTreeMap<AttemptId, Vec<LogLine>>,
+    /// Answers log lines as a coordinator that does not know them.
+    pub(crate) takes_no_logs: bool,
     pub(crate) checkpoints: Vec<(UploadCheckpoint, Vec<u8>)>,
     pub(crate) contents: BTreeMap<CheckpointId, Vec<u8>>,
     pub(crate) artifacts: BTreeMap<String, Vec<u8>>,
@@ -83,6 +87,7 @@ impl Stub {
             .route("/claim", post(claim))
             .route("/heartbeat", post(heartbeat))
             .route("/metrics", post(metrics))
+            .route("/logs", post(logs))
             .route("/checkpoints", post(checkpoint))
             .route("/artifacts", post(artifact))
             .route("/finish", post(finish));
@@ -179,6 +184,12 @@ impl World {
             .flat_map(|batch| &batch.series)
             .filter(|points| points.name == series);
         of_series.flat_map(|points| points.steps.clone()).collect()
+    }
+
+    /// What an attempt logged, in words.
+    pub(crate) fn log(&self, attempt: AttemptId) -> Vec<&str> {
+        let lines = self.logs.get(&attempt).into_iter().flatten();
+        lines.map(|line| line.message.as_str()).collect()
     }
 
     fn stored(&self, attempt: AttemptId) -> u64 {
@@ -282,6 +293,19 @@ async fn metrics(State(stub): State<Stub>, body: Bytes) -> Answer {
     }
     let next_sequence = stored.len() as u64;
     Ok(Json(MetricsAccepted { next_sequence }).into_response())
+}
+
+async fn logs(State(stub): State<Stub>, Json(batch): Json<LogBatch>) -> Answer {
+    let mut world = stub.world();
+    if world.takes_no_logs {
+        return Err(problem(StatusCode::NOT_FOUND, "not_found"));
+    }
+    world.check_lease()?;
+    let stored = world.logs.entry(batch.attempt).or_default();
+    let next = stored.last().map_or(0, |line| line.sequence + 1);
+    stored.extend(batch.lines.into_iter().filter(|line| line.sequence >= next));
+    let next_sequence = stored.last().map_or(0, |line| line.sequence + 1);
+    Ok(Json(LogsAccepted { next_sequence }).into_response())
 }
 
 async fn checkpoint(State(stub): State<Stub>, Query(upload): Query<UploadCheckpoint>, body: Bytes) -> Answer {

@@ -3,6 +3,7 @@
 mod curves;
 mod dispatch;
 mod ingest;
+mod lists;
 mod processes;
 
 use std::time::Duration;
@@ -28,6 +29,8 @@ enum What {
     Dispatch(dispatch::Dispatch),
     /// How long a long curve takes to read
     Curves(curves::Curves),
+    /// How long a page of runs takes, filtered and sorted, among those that are there
+    Lists(lists::Lists),
 }
 
 impl Bench {
@@ -36,6 +39,7 @@ impl Bench {
             What::Ingest(ingest) => ingest.run(client, out).await,
             What::Dispatch(dispatch) => dispatch.run(client, out).await,
             What::Curves(curves) => curves.run(client, out).await,
+            What::Lists(lists) => lists.run(client, out).await,
         }
     }
 }

@@ -183,6 +183,7 @@ async fn digits_are_looked_for_on_every_page() {
                         RunState::Queued,
                     )],
                     next_cursor: (!second).then(|| "next".to_owned()),
+                    total: None,
                 })
             },
         ),

@@ -1,4 +1,5 @@
 mod documents;
+mod logs;
 mod pages;
 mod pulling;
 mod studies;

@@ -10,6 +10,7 @@ import { Checkpoints } from "./checkpoints";
 import { CurvePanels } from "./curves";
 import { RunHeader } from "./header";
 import { EvaluationCard } from "./heat-table";
+import { Logs } from "./logs";
 import { Spec } from "./spec";
 import { isOver, useRun } from "./use-run";
 
@@ -70,6 +71,7 @@ function RunView({ id }: { id: string }) {
         {(!trains || run.artifacts.length > 0) && <Artifacts artifacts={run.artifacts} />}
         <Attempts attempts={run.detail.attempt_history} />
       </div>
+      <Logs run={id} end={run.logEnd} attempts={run.detail.attempts} />
       <Spec run={run.detail} />
     </div>
   );

@@ -33,6 +33,8 @@ export interface RunState {
   curves: Curves | null;
   checkpoints: readonly Checkpoint[];
   artifacts: readonly Artifact[];
+  /** Changes whenever the log may have more lines; `null` until everything was loaded once. */
+  logEnd: string | null;
   error: string | null;
   notFound: boolean;
   stream: StreamState;
@@ -47,6 +49,7 @@ export function useRun(id: string, range: StepRange | null, points: () => number
   const [curves, setCurves] = useState<Curves | null>(null);
   const [checkpoints, setCheckpoints] = useState<readonly Checkpoint[]>([]);
   const [artifacts, setArtifacts] = useState<readonly Artifact[]>([]);
+  const [logEnd, setLogEnd] = useState<string | null>(null);
   const [error, setError] = useState<string | null>(null);
   const [notFound, setNotFound] = useState(false);
   const [stream, setStream] = useState<StreamState>("connecting");
@@ -116,6 +119,9 @@ export function useRun(id: string, range: StepRange | null, points: () => number
       onArtifact: (artifact) => {
         setArtifacts((old) => withArtifact(old, artifact));
       },
+      onLog: ({ end }) => {
+        setLogEnd(end);
+      },
     });
     return () => {
       clearTimeout(loadAnyway);
@@ -134,6 +140,7 @@ export function useRun(id: string, range: StepRange | null, points: () => number
         setDetail(run);
         setCheckpoints(stored.checkpoints);
         setArtifacts(made.artifacts);
+        setLogEnd(`round ${round}, ${phase}`);
         setError(null);
         setNotFound(false);
       })
@@ -179,7 +186,7 @@ export function useRun(id: string, range: StepRange | null, points: () => number
     if (tooLong) refetchCurvesSoon();
   }, [tooLong, refetchCurvesSoon]);
 
-  return { detail, curves, checkpoints, artifacts, error, notFound, stream, reload };
+  return { detail, curves, checkpoints, artifacts, logEnd, error, notFound, stream, reload };
 }
 
 /** Whether the run can change no more, unless somebody retries it. */

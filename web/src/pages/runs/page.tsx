@@ -8,6 +8,7 @@ import { Icon } from "../../parts/icon";
 import { ErrorNotice, LiveMark } from "../../parts/notice";
 import { usePolled } from "../../poll";
 import { useMaySubmit } from "../../session";
+import { NEWEST_FIRST, type RunFilter, sortedBy, sortOf, wordOf } from "./list";
 import { NewRunDialog } from "./new-run";
 import { RunTable } from "./table";
 import { useRuns } from "./use-runs";
@@ -32,7 +33,9 @@ export function RunsPage() {
   const { query, route } = useLocation();
   const state = STATES.find((known) => known === query["state"]) ?? null;
   const text = query["q"] ?? "";
-  const runs = useRuns({ state, text });
+  const tag = query["tag"] || null;
+  const sort = sortOf(query["sort"]);
+  const runs = useRuns({ state, text, tag, sort });
   const queue = usePolled(api.queue, POLL_MS);
   const maySubmit = useMaySubmit();
   const [submitting, setSubmitting] = useState(false);
@@ -41,15 +44,18 @@ export function RunsPage() {
     document.title = "Runs · Motif";
   }, []);
 
-  const show = (next: { state: RunState | null; text: string }) => {
+  const show = (next: Partial<RunFilter>) => {
+    const wanted = { state, text, tag, sort, ...next };
     const search = new URLSearchParams();
-    if (next.state !== null) search.set("state", next.state);
-    if (next.text !== "") search.set("q", next.text);
+    if (wanted.state !== null) search.set("state", wanted.state);
+    if (wanted.text !== "") search.set("q", wanted.text);
+    if (wanted.tag !== null) search.set("tag", wanted.tag);
+    if (wordOf(wanted.sort) !== wordOf(NEWEST_FIRST)) search.set("sort", wordOf(wanted.sort));
     const words = search.toString();
     route(words === "" ? "/" : `/?${words}`, true);
   };
 
-  const nothingAtAll = runs.loaded?.runs.length === 0 && state === null && text === "";
+  const nothingAtAll = runs.loaded?.runs.length === 0 && state === null && text === "" && tag === null;
   return (
     <div class="page">
       <div class="page-head">
@@ -75,7 +81,7 @@ export function RunsPage() {
             count={null}
             chosen={state === null}
             onChoose={() => {
-              show({ state: null, text });
+              show({ state: null });
             }}
           />
           {STATES.filter((each) => shown(each, queue, state)).map((each) => (
@@ -85,15 +91,28 @@ export function RunsPage() {
               count={countOf(queue, each)}
               chosen={state === each}
               onChoose={() => {
-                show({ state: each, text });
+                show({ state: each });
               }}
             />
           ))}
         </div>
+        {tag !== null && (
+          <button
+            type="button"
+            class="chip chip-tag"
+            aria-pressed
+            aria-label={`Tag ${tag}: show runs with any tag`}
+            onClick={() => {
+              show({ tag: null });
+            }}
+          >
+            {tag} <Icon name="close" />
+          </button>
+        )}
         <TextFilter
           text={text}
           onText={(next) => {
-            show({ state, text: next });
+            show({ text: next });
           }}
         />
       </div>
@@ -107,18 +126,26 @@ export function RunsPage() {
             type="button"
             class="button"
             onClick={() => {
-              show({ state: null, text: "" });
+              show({ state: null, text: "", tag: null });
             }}
           >
             Show all runs
           </button>
         </div>
       )}
-      {runs.loaded !== null && runs.loaded.runs.length > 0 && <RunTable runs={runs.loaded.runs} />}
+      {runs.loaded !== null && runs.loaded.runs.length > 0 && (
+        <RunTable
+          runs={runs.loaded.runs}
+          sort={sort}
+          onSort={(by) => {
+            show({ sort: sortedBy(by, sort) });
+          }}
+        />
+      )}
       {runs.loaded !== null && runs.loaded.nextCursor !== null && (
         <div class="more">
           <button type="button" class="button" disabled={runs.loadingMore} onClick={runs.loadMore}>
-            {runs.loadingMore ? "Loading…" : "Show older runs"}
+            {runs.loadingMore ? "Loading…" : "Show more runs"}
           </button>
         </div>
       )}

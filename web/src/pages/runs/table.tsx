@@ -2,32 +2,37 @@
 import { measured } from "../../api/measured";
 import type { RunSummary, StepValue } from "../../api/types";
 import { useNow } from "../../clock";
-import { formatAge, formatInstant, formatSpeed, formatValue } from "../../format";
+import { formatAge, formatDuration, formatInstant, formatSpeed, formatValue } from "../../format";
 import { ProgressBar } from "../../parts/progress";
+import { Icon } from "../../parts/icon";
 import { StateBadge } from "../../parts/state";
+import { type RunSort, type SortKey } from "./list";
 
-export function RunTable({ runs }: { runs: readonly RunSummary[] }) {
+interface RunTableProps {
+  runs: readonly RunSummary[];
+  sort: RunSort;
+  onSort: (by: SortKey) => void;
+}
+
+export function RunTable({ runs, sort, onSort }: RunTableProps) {
   const now = useNow();
   return (
     <div class="card table-card">
       <table class="table runs">
-        <caption class="visually-hidden">Runs, newest first</caption>
+        <caption class="visually-hidden">Runs; a button in a column's head sorts by it</caption>
         <thead>
           <tr>
             <th scope="col">State</th>
-            <th scope="col">Run</th>
+            <SortHead by="name" name="Run" sort={sort} onSort={onSort} />
             <th scope="col">Progress</th>
-            <th scope="col" class="number">
-              Loss
-            </th>
-            <th scope="col" class="number">
-              Best validation
-            </th>
+            <SortHead by="last_loss" name="Loss" number sort={sort} onSort={onSort} />
+            <SortHead by="best_validation" name="Best validation" number sort={sort} onSort={onSort} />
             <th scope="col" class="number">
               Batches/s
             </th>
+            <SortHead by="duration" name="Took" number sort={sort} onSort={onSort} />
             <th scope="col">Worker</th>
-            <th scope="col">Submitted</th>
+            <SortHead by="created" name="Submitted" sort={sort} onSort={onSort} />
           </tr>
         </thead>
         <tbody>
@@ -37,6 +42,33 @@ export function RunTable({ runs }: { runs: readonly RunSummary[] }) {
         </tbody>
       </table>
     </div>
+  );
+}
+
+interface SortHeadProps {
+  by: SortKey;
+  name: string;
+  number?: boolean;
+  sort: RunSort;
+  onSort: (by: SortKey) => void;
+}
+
+function SortHead({ by, name, number = false, sort, onSort }: SortHeadProps) {
+  const chosen = sort.by === by;
+  const direction = sort.descending ? "descending" : "ascending";
+  return (
+    <th scope="col" class={number ? "number" : undefined} aria-sort={chosen ? direction : "none"}>
+      <button
+        type="button"
+        class="sort"
+        onClick={() => {
+          onSort(by);
+        }}
+      >
+        {name}
+        <Icon name={chosen ? direction : "unsorted"} />
+      </button>
+    </th>
   );
 }
 
@@ -56,9 +88,9 @@ function RunRow({ run, now }: { run: RunSummary; now: number }) {
           <span>seed {run.seed}</span>
           {run.attempts > 1 && <span>attempt {run.attempts}</span>}
           {run.tags.map((tag) => (
-            <span class="tag" key={tag}>
+            <a class="tag" key={tag} href={`/?tag=${encodeURIComponent(tag)}`}>
               {tag}
-            </span>
+            </a>
           ))}
         </span>
         {run.failure && <span class="run-failure">{run.failure.message}</span>}
@@ -75,6 +107,9 @@ function RunRow({ run, now }: { run: RunSummary; now: number }) {
       <td class="number" data-label="Batches/s">
         {run.state === "running" ? formatSpeed(run.progress.batches_per_second) : "–"}
       </td>
+      <td class="number" data-label="Took">
+        {durationOf(run)}
+      </td>
       <td class="cell-worker" data-label="Worker">
         {run.worker ?? "–"}
       </td>
@@ -83,6 +118,11 @@ function RunRow({ run, now }: { run: RunSummary; now: number }) {
       </td>
     </tr>
   );
+}
+
+function durationOf({ started_at, finished_at }: RunSummary): string {
+  if (!started_at || !finished_at) return "–";
+  return formatDuration((Date.parse(finished_at) - Date.parse(started_at)) / 1000);
 }
 
 function valueOf(point: StepValue | null | undefined): string {

@@ -2,9 +2,19 @@
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { api, isAbort, messageOf } from "../../api/client";
 import { follow, type StreamState } from "../../live";
-import { firstPage, furtherPage, type LoadedRuns, mergeRun, type RunFilter } from "./list";
+import {
+  firstPage,
+  furtherPage,
+  isNewestFirst,
+  type LoadedRuns,
+  mergeRun,
+  type RunFilter,
+  wordOf,
+} from "./list";
 
 const PAGE_SIZE = 50;
+/** How soon a list is asked for anew whose order a change may have shifted. */
+const REORDER_MS = 5_000;
 
 export interface Runs {
   /** `null` until the first answer. */
@@ -16,20 +26,24 @@ export interface Runs {
   retry: () => void;
 }
 
-export function useRuns({ state, text }: RunFilter): Runs {
+export function useRuns({ state, text, tag, sort }: RunFilter): Runs {
   const [loaded, setLoaded] = useState<LoadedRuns | null>(null);
   const [error, setError] = useState<string | null>(null);
   const [stream, setStream] = useState<StreamState>("connecting");
   const [loadingMore, setLoadingMore] = useState(false);
   const [round, setRound] = useState(0);
-  const filter = useRef<RunFilter>({ state, text });
-  filter.current = { state, text };
+  const filter = useRef<RunFilter>({ state, text, tag, sort });
+  filter.current = { state, text, tag, sort };
+  const order = wordOf(sort);
+  const reorder = useRef<ReturnType<typeof setTimeout>>();
+  const pages = useRef(1);
 
   useEffect(() => {
     const controller = new AbortController();
     api
-      .runs({ state, q: text, limit: PAGE_SIZE }, controller.signal)
+      .runs({ state, q: text, tag, sort: order, limit: PAGE_SIZE }, controller.signal)
       .then((answer) => {
+        pages.current = 1;
         setLoaded(firstPage(answer));
         setError(null);
       })
@@ -38,8 +52,10 @@ export function useRuns({ state, text }: RunFilter): Runs {
       });
     return () => {
       controller.abort();
+      clearTimeout(reorder.current);
+      reorder.current = undefined;
     };
-  }, [state, text, round]);
+  }, [state, text, tag, order, round]);
 
   const retry = useCallback(() => {
     setRound((n) => n + 1);
@@ -52,6 +68,9 @@ export function useRuns({ state, text }: RunFilter): Runs {
         onState: setStream,
         onRun: (run) => {
           setLoaded((runs) => runs && mergeRun(runs, run, filter.current));
+          // Whoever has gone on to further pages is not thrown back to the first.
+          if (isNewestFirst(filter.current.sort) || pages.current > 1) return;
+          reorder.current ??= setTimeout(retry, REORDER_MS);
         },
       }),
     [retry],
@@ -62,8 +81,9 @@ export function useRuns({ state, text }: RunFilter): Runs {
     if (cursor === null) return;
     setLoadingMore(true);
     api
-      .runs({ state, q: text, limit: PAGE_SIZE, cursor })
+      .runs({ state, q: text, tag, sort: order, limit: PAGE_SIZE, cursor })
       .then((answer) => {
+        pages.current += 1;
         setLoaded((runs) => (runs && runs.nextCursor === cursor ? furtherPage(runs, answer) : runs));
       })
       .catch((reason: unknown) => {
@@ -72,7 +92,7 @@ export function useRuns({ state, text }: RunFilter): Runs {
       .finally(() => {
         setLoadingMore(false);
       });
-  }, [cursor, state, text]);
+  }, [cursor, state, text, tag, order]);
 
   return { loaded, error, stream, loadingMore, loadMore, retry };
 }
