@@ -464,7 +464,8 @@ impl fmt::Display for CheckpointKind {
     }
 }
 
-/// A stored state of a network; its bytes are at `GET /checkpoints/{id}/content`, as safetensors.
+/// A stored state of a network; its bytes are at `GET /checkpoints/{id}/content`, as safetensors, until a newer one of
+/// its kind takes its place; at `GET /runs/{id}/checkpoints/{kind}/content` are always those of the newest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Checkpoint {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use motif_proto::id::{
     ArtifactId, AttemptId, CheckpointId, FencingToken, RunId, StudyId, UploadId, WebhookId, WorkerId,
 };
-use motif_proto::run::RunState;
+use motif_proto::run::{CheckpointKind, RunState};
 
 use crate::domain::cursor::InvalidCursor;
 use crate::domain::steering::Wish;
@@ -25,6 +25,14 @@ pub enum Error {
     /// There is no such checkpoint; a newer one may have replaced it.
     #[error("there is no checkpoint {0}; a newer one may have replaced it")]
     UnknownCheckpoint(CheckpointId),
+    /// The run has no checkpoint of this kind, or none yet.
+    #[error("run {run} has no `{kind}` checkpoint, or none yet")]
+    NoCheckpoint {
+        /// The run.
+        run: RunId,
+        /// What the checkpoint would be kept for.
+        kind: CheckpointKind,
+    },
     /// There is no such artifact; a newer one may have replaced it.
     #[error("there is no artifact {0}; a newer one may have replaced it")]
     UnknownArtifact(ArtifactId),

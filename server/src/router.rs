@@ -233,6 +233,7 @@ fn api() -> OpenApiRouter<AppState> {
         .layer(middleware::from_fn(limit_time));
     let patient = Table::new()
         .routes(READ_OR_WORKER, routes!(checkpoints::content))
+        .routes(READ, routes!(checkpoints::current_content))
         .routes(READ, routes!(artifacts::content))
         .routes(READ, routes!(events::of_run))
         .routes(READ, routes!(events::of_all))

@@ -47,13 +47,18 @@ pub async fn content(
     Id(id): Id<ArtifactId>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let artifact = store.find_artifact(id).await?;
-    let media_type = mime_guess::from_path(&artifact.name).first_or_octet_stream();
-    let stored = Stored {
-        sha256: &artifact.sha256,
-        size_bytes: artifact.size_bytes,
-        file_name: &artifact.name,
-        media_type: media_type.essence_str(),
-    };
-    content::answer(&artifacts, &headers, stored).await
+    content::newest(
+        &artifacts,
+        &headers,
+        || store.find_artifact(id),
+        |artifact| Stored {
+            sha256: artifact.sha256.clone(),
+            size_bytes: artifact.size_bytes,
+            file_name: artifact.name.clone(),
+            media_type: mime_guess::from_path(&artifact.name)
+                .first_or_octet_stream()
+                .to_string(),
+        },
+    )
+    .await
 }

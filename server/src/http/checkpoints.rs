@@ -6,10 +6,10 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use motif_proto::id::{CheckpointId, RunId};
 use motif_proto::problem::Problem;
-use motif_proto::run::CheckpointList;
+use motif_proto::run::{Checkpoint, CheckpointKind, CheckpointList};
 
 use super::content::{self, Stored};
-use super::extract::Id;
+use super::extract::{Id, Part};
 use super::problem::ApiError;
 use crate::artifacts::Artifacts;
 use crate::store::Store;
@@ -32,7 +32,7 @@ pub async fn list(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Json
 
 /// The content of a checkpoint: safetensors.
 ///
-/// Takes `Range` with one range, and `If-None-Match`.
+/// A checkpoint is gone when a newer one of its kind takes its place. Takes `Range` with one range, and `If-None-Match`.
 #[utoipa::path(
     get, path = "/checkpoints/{id}/content", tag = "checkpoints", operation_id = "checkpoint_content",
     params(("id" = CheckpointId, Path, description = "The checkpoint")),
@@ -50,13 +50,45 @@ pub async fn content(
     Id(id): Id<CheckpointId>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let (checkpoint, name) = store.find_checkpoint(id).await?;
+    let find = || store.find_checkpoint(id);
+    content::newest(&artifacts, &headers, find, described).await
+}
+
+/// The content of a run's best or last checkpoint as it is now: an address that stays while checkpoints change.
+///
+/// Takes `Range` with one range, and `If-None-Match`. The `ETag` is the SHA-256 of the content: give it as
+/// `If-Range` where a download goes on, for the checkpoint may be a newer one by then.
+#[utoipa::path(
+    get, path = "/runs/{id}/checkpoints/{kind}/content", tag = "checkpoints",
+    operation_id = "current_checkpoint_content",
+    params(
+        ("id" = RunId, Path, description = "The run"),
+        ("kind" = CheckpointKind, Path, description = "Which of its checkpoints"),
+    ),
+    responses(
+        (status = OK, body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = PARTIAL_CONTENT, body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = NOT_MODIFIED, description = "The content is the one that the client has"),
+        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json"),
+        (status = RANGE_NOT_SATISFIABLE, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn current_content(
+    State(store): State<Store>,
+    State(artifacts): State<Artifacts>,
+    Part(run, kind): Part<RunId, CheckpointKind>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let find = || store.current_checkpoint(run, kind);
+    content::newest(&artifacts, &headers, find, described).await
+}
+
+fn described((checkpoint, name): &(Checkpoint, String)) -> Stored {
     let stem: String = name.chars().take(MAX_STEM).collect();
-    let stored = Stored {
-        sha256: &checkpoint.sha256,
+    Stored {
+        sha256: checkpoint.sha256.clone(),
         size_bytes: checkpoint.size_bytes,
-        file_name: &format!("{stem}-{}.safetensors", checkpoint.kind),
-        media_type: "application/octet-stream",
-    };
-    content::answer(&artifacts, &headers, stored).await
+        file_name: format!("{stem}-{}.safetensors", checkpoint.kind),
+        media_type: "application/octet-stream".to_owned(),
+    }
 }

@@ -8,33 +8,63 @@ use axum::response::{IntoResponse, Response};
 
 use super::problem::ApiError;
 use crate::artifacts::Artifacts;
+use crate::error::Error;
 
 /// Bytes to answer with.
-#[derive(Clone, Copy, Debug)]
-pub struct Stored<'a> {
+#[derive(Clone, Debug)]
+pub struct Stored {
     /// Their SHA-256 in hex.
-    pub sha256: &'a str,
+    pub sha256: String,
     /// How many they are.
     pub size_bytes: u64,
     /// What the client is told to call the file.
-    pub file_name: &'a str,
+    pub file_name: String,
     /// Their media type.
-    pub media_type: &'a str,
+    pub media_type: String,
 }
 
-/// Answers a request for stored bytes. Knows `Range` with one range, `If-Range` and `If-None-Match`.
-pub async fn answer(
+/// How often newer bytes may take the place of those found before an answer has begun.
+const LOOKS: usize = 5;
+
+/// Answers with what `find` finds, and looks again where newer bytes took its place before they could be read.
+pub async fn newest<Found, Finding>(
     artifacts: &Artifacts,
     headers: &HeaderMap,
-    stored: Stored<'_>,
-) -> Result<Response, ApiError> {
+    find: impl Fn() -> Finding,
+    describe: impl Fn(&Found) -> Stored,
+) -> Result<Response, ApiError>
+where
+    Finding: Future<Output = Result<Found, Error>>,
+{
+    let mut found = find().await?;
+    for _ in 0..LOOKS {
+        if let Some(response) = answer(artifacts, headers, &describe(&found)).await? {
+            return Ok(response);
+        }
+        found = find().await?;
+    }
+    let detail = format!("the artifact store has no content {}", describe(&found).sha256);
+    Err(Error::Damaged(detail).into())
+}
+
+/// Answers a request for stored bytes; nothing where they are not there. Knows `Range` with one range, `If-Range`
+/// and `If-None-Match`.
+async fn answer(
+    artifacts: &Artifacts,
+    headers: &HeaderMap,
+    stored: &Stored,
+) -> Result<Option<Response>, ApiError> {
     let etag = format!("\"{}\"", stored.sha256);
     let size = stored.size_bytes;
     let mut response = if mentions(headers, header::IF_NONE_MATCH, &etag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         let range = requested_range(headers, &etag, size)?;
-        let stream = artifacts.read(stored.sha256, range.clone()).await?;
+        let stream = match artifacts.read(&stored.sha256, range.clone()).await {
+            Ok(stream) => stream,
+            Err(Error::Artifacts(object_store::Error::NotFound { .. })) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
         let mut response = Body::from_stream(stream).into_response();
         let length = range.as_ref().map_or(size, |range| range.end - range.start);
         response
@@ -45,18 +75,18 @@ pub async fn answer(
             let part = format!("bytes {}-{}/{size}", range.start, range.end - 1);
             insert(&mut response, header::CONTENT_RANGE, &part);
         }
-        insert(&mut response, header::CONTENT_TYPE, stored.media_type);
+        insert(&mut response, header::CONTENT_TYPE, &stored.media_type);
         insert(
             &mut response,
             header::CONTENT_DISPOSITION,
-            &disposition(stored.file_name),
+            &disposition(&stored.file_name),
         );
         insert(&mut response, header::ACCEPT_RANGES, "bytes");
         response
     };
     insert(&mut response, header::ETAG, &etag);
     insert(&mut response, header::CACHE_CONTROL, "private, no-cache");
-    Ok(response)
+    Ok(Some(response))
 }
 
 fn insert(response: &mut Response, name: header::HeaderName, value: &str) {

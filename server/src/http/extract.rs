@@ -31,6 +31,9 @@ pub struct Query<T>(pub T);
 /// The id in the path, of something that the caller may see.
 pub struct Id<T>(pub T);
 
+/// The id in the path of something that the caller may see, and which part of it is meant.
+pub struct Part<T, U>(pub T, pub U);
+
 /// The word in the path.
 pub struct Name(pub String);
 
@@ -132,11 +135,37 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let id: T = in_path(parts, state).await?;
-        let principal = Principal::from_request_parts(parts, state).await?;
-        if !id.is_visible(&Store::from_ref(state), &principal).await? {
-            return Err(id.unknown().into());
-        }
+        require_visible(id, parts, state).await?;
         Ok(Self(id))
+    }
+}
+
+impl<S: Send + Sync, T: Owned, U: DeserializeOwned + Send> FromRequestParts<S> for Part<T, U>
+where
+    Store: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let (id, part): (T, U) = in_path(parts, state).await?;
+        require_visible(id, parts, state).await?;
+        Ok(Self(id, part))
+    }
+}
+
+async fn require_visible<S: Send + Sync, T: Owned>(
+    id: T,
+    parts: &mut Parts,
+    state: &S,
+) -> Result<(), ApiError>
+where
+    Store: FromRef<S>,
+{
+    let principal = Principal::from_request_parts(parts, state).await?;
+    if id.is_visible(&Store::from_ref(state), &principal).await? {
+        Ok(())
+    } else {
+        Err(id.unknown().into())
     }
 }
 

@@ -206,7 +206,7 @@ impl ApiError {
             Error::UnknownRun(_) => (StatusCode::NOT_FOUND, "unknown_run", "No such run"),
             Error::UnknownStudy(_) => (StatusCode::NOT_FOUND, "unknown_study", "No such study"),
             Error::UnknownAttempt(_) => (StatusCode::NOT_FOUND, "unknown_attempt", "No such attempt"),
-            Error::UnknownCheckpoint(_) => {
+            Error::UnknownCheckpoint(_) | Error::NoCheckpoint { .. } => {
                 (StatusCode::NOT_FOUND, "unknown_checkpoint", "No such checkpoint")
             }
             Error::UnknownArtifact(_) => (StatusCode::NOT_FOUND, "unknown_artifact", "No such artifact"),

@@ -134,7 +134,7 @@ const KINDS: &[Kind] = &[
         404,
         "unknown_checkpoint",
         "No such checkpoint",
-        "A newer one may have replaced it.",
+        "A newer one may have replaced it, or the run has none yet.",
     ),
     kind(
         404,

@@ -165,13 +165,29 @@ impl Store {
             .fetch_optional(&self.pool)
             .await?;
         let checkpoint: Checkpoint = row.ok_or(Error::UnknownCheckpoint(id))?.try_into()?;
-        let name = sqlx::query_scalar(
+        let name = self.experiment_name(checkpoint.run).await?;
+        Ok((checkpoint, name))
+    }
+
+    /// The checkpoint of a kind that a run has now, and the name of its experiment.
+    ///
+    /// # Errors
+    /// [`Error::UnknownRun`], [`Error::NoCheckpoint`], storage.
+    pub async fn current_checkpoint(&self, run: RunId, kind: CheckpointKind) -> Result<(Checkpoint, String)> {
+        let name = self.experiment_name(run).await?;
+        let checkpoint = current(&mut *self.pool.acquire().await?, run, kind).await?;
+        let checkpoint = checkpoint.ok_or(Error::NoCheckpoint { run, kind })?;
+        Ok((checkpoint, name))
+    }
+
+    async fn experiment_name(&self, run: RunId) -> Result<String> {
+        let name: Option<String> = sqlx::query_scalar(
             "select e.name from runs r join experiments e on e.id = r.experiment_id where r.id = $1",
         )
-        .bind(checkpoint.run.0)
-        .fetch_one(&self.pool)
+        .bind(run.0)
+        .fetch_optional(&self.pool)
         .await?;
-        Ok((checkpoint, name))
+        name.ok_or(Error::UnknownRun(run))
     }
 }
 

@@ -11,7 +11,7 @@ pub mod stores;
 pub mod study;
 
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -39,8 +39,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection, PgPool};
 use tokio::sync::OnceCell;
 use tower::ServiceExt;
 
@@ -93,9 +93,29 @@ pub struct App {
     pub router: Router,
     pub state: AppState,
     pub pool: PgPool,
-    /// Where the artifacts lie, if in a directory that goes with the coordinator.
-    directory: Option<Arc<tempfile::TempDir>>,
+    kept: Arc<Kept>,
     _tasks: tokio::task::JoinSet<()>,
+}
+
+/// What goes when the last coordinator on it is gone.
+struct Kept {
+    artifacts: tempfile::TempDir,
+    database: Option<String>,
+}
+
+/// The databases that nobody uses any more.
+static ENDED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+impl Kept {
+    fn store(&self) -> Artifacts {
+        Artifacts::open(self.artifacts.path().to_str().unwrap()).unwrap()
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        ENDED.lock().unwrap().extend(self.database.take());
+    }
 }
 
 impl App {
@@ -106,22 +126,27 @@ impl App {
 
     /// A coordinator with leases of the length given, on a database of its own.
     pub async fn with_lease(lease: Duration) -> Self {
-        Self::on(fresh_database().await, lease).await
+        Self::on_its_own(lease, Reach::ThisMachine).await
     }
 
     /// A coordinator that asks everybody for a token.
     pub async fn guarded() -> Self {
-        Self::reached(fresh_database().await, Duration::from_secs(60), Reach::Network).await
+        Self::on_its_own(Duration::from_secs(60), Reach::Network).await
+    }
+
+    async fn on_its_own(lease: Duration, reach: Reach) -> Self {
+        let (pool, name) = migrated_database().await;
+        let kept = keep(Some(name));
+        let store = kept.store();
+        Self::with(pool, store, lease, reach, kept)
     }
 
     /// A coordinator on a database that may hold something already.
     pub async fn on(pool: PgPool, lease: Duration) -> Self {
-        Self::reached(pool, lease, Reach::ThisMachine).await
-    }
-
-    async fn reached(pool: PgPool, lease: Duration, reach: Reach) -> Self {
         MIGRATOR.run(&pool).await.unwrap();
-        Self::with(pool, lease, reach, Arc::new(tempfile::tempdir().unwrap())).await
+        let kept = keep(None);
+        let store = kept.store();
+        Self::with(pool, store, lease, Reach::ThisMachine, kept)
     }
 
     /// One more coordinator on the same database and artifacts, with connections of its own.
@@ -129,24 +154,17 @@ impl App {
         let options = self.pool.connect_options().as_ref().clone();
         let pool = serve::pool(options).await.unwrap();
         let lease = self.state.leases.length;
-        let directory = self.directory.clone().unwrap();
-        Self::with(pool, lease, Reach::ThisMachine, directory).await
-    }
-
-    async fn with(pool: PgPool, lease: Duration, reach: Reach, directory: Arc<tempfile::TempDir>) -> Self {
-        let store = Artifacts::open(directory.path().to_str().unwrap()).unwrap();
-        let mut app = Self::assembled(pool, store, lease, reach).await;
-        app.directory = Some(directory);
-        app
+        let store = self.kept.store();
+        Self::with(pool, store, lease, Reach::ThisMachine, self.kept.clone())
     }
 
     /// A coordinator over an artifact store that may hold something already.
     pub async fn over(pool: PgPool, store: Artifacts, lease: Duration) -> Self {
-        Self::assembled(pool, store, lease, Reach::ThisMachine).await
+        MIGRATOR.run(&pool).await.unwrap();
+        Self::with(pool, store, lease, Reach::ThisMachine, keep(None))
     }
 
-    async fn assembled(pool: PgPool, store: Artifacts, lease: Duration, reach: Reach) -> Self {
-        MIGRATOR.run(&pool).await.unwrap();
+    fn with(pool: PgPool, store: Artifacts, lease: Duration, reach: Reach, kept: Arc<Kept>) -> Self {
         let state = AppState {
             // Receivers in tests are on this machine.
             webhooks: Webhooks::new(Private::Allowed),
@@ -158,7 +176,7 @@ impl App {
             router,
             state,
             pool,
-            directory: None,
+            kept,
             _tasks: tasks,
         }
     }
@@ -367,15 +385,50 @@ impl App {
     }
 }
 
-/// A database that nobody used before.
+/// A database that nobody used before, without a table.
 pub async fn fresh_database() -> PgPool {
     let server = server().await;
-    let admin = PgPool::connect_with(server.options.clone()).await.unwrap();
-    let name = format!("test_{}", uuid::Uuid::now_v7().simple());
-    let statement = sqlx::AssertSqlSafe(format!("create database {name}"));
-    sqlx::query(statement).execute(&admin).await.unwrap();
-    admin.close().await;
+    let name = create_database(server, "template1").await;
     serve::pool(server.options.clone().database(&name)).await.unwrap()
+}
+
+/// A database that nobody used before, with the coordinator's tables: a copy of one that was migrated once.
+async fn migrated_database() -> (PgPool, String) {
+    static MIGRATED: OnceCell<String> = OnceCell::const_new();
+    let server = server().await;
+    let migrate = async || {
+        let name = create_database(server, "template1").await;
+        let mut connection = PgConnection::connect_with(&server.options.clone().database(&name))
+            .await
+            .unwrap();
+        MIGRATOR.run(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        name
+    };
+    let template = MIGRATED.get_or_init(migrate).await;
+    let name = create_database(server, template).await;
+    let pool = serve::pool(server.options.clone().database(&name)).await.unwrap();
+    (pool, name)
+}
+
+fn keep(database: Option<String>) -> Arc<Kept> {
+    let artifacts = tempfile::tempdir().unwrap();
+    Arc::new(Kept { artifacts, database })
+}
+
+/// Creates a database, and drops those of tests that ended: all of them together would need gigabytes.
+async fn create_database(server: &Server, template: &str) -> String {
+    let mut admin = PgConnection::connect_with(&server.options).await.unwrap();
+    let ended: Vec<String> = std::mem::take(&mut *ENDED.lock().unwrap());
+    for name in ended {
+        let statement = sqlx::AssertSqlSafe(format!("drop database if exists {name} with (force)"));
+        sqlx::query(statement).execute(&mut admin).await.unwrap();
+    }
+    let name = format!("test_{}", uuid::Uuid::now_v7().simple());
+    let statement = sqlx::AssertSqlSafe(format!("create database {name} template {template}"));
+    sqlx::query(statement).execute(&mut admin).await.unwrap();
+    admin.close().await.unwrap();
+    name
 }
 
 pub fn worker() -> RegisterWorker {

@@ -142,7 +142,14 @@ async fn a_checkpoint_is_named_read_replaced_and_collected(app: &App) {
         assert_eq!(part.status, StatusCode::PARTIAL_CONTENT);
         assert!(part.body == content[bytes], "{range}");
     }
+    // An address that stays, whatever takes the checkpoint's place.
+    let stays = format!("/api/v1/runs/{}/checkpoints/last/content", claim.run);
+    assert!(app.get(&stays).await.body == content);
     app.upload(&claim, CheckpointKind::Last, 6, b"newer").await;
+    assert_eq!(app.get(&stays).await.body, b"newer");
+    app.get(&path)
+        .await
+        .problem(StatusCode::NOT_FOUND, "unknown_checkpoint");
     assert_eq!(app.state.artifacts.count().await.unwrap(), 1);
     let wrong = upload(&claim, CheckpointKind::Last, 7, b"right");
     app.upload_as(&wrong, b"wrong")

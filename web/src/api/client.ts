@@ -4,6 +4,7 @@
  */
 import type {
   ArtifactList,
+  CheckpointKind,
   CheckpointList,
   ExperimentAccepted,
   FieldProblem,
@@ -131,9 +132,9 @@ export function onSignedOut(listener: Listener): () => void {
   return () => signedOut.delete(listener);
 }
 
-/** Where a checkpoint's bytes are. */
-export function checkpointUrl(id: string): string {
-  return `${PREFIX}/checkpoints/${encodeURIComponent(id)}/content`;
+/** Where the bytes of a run's best or last checkpoint are, whichever that is when they are asked for. */
+export function checkpointUrl(run: string, kind: CheckpointKind): string {
+  return `${PREFIX}/runs/${encodeURIComponent(run)}/checkpoints/${kind}/content`;
 }
 
 /** Where an artifact's bytes are. */

@@ -8,6 +8,7 @@ export type ArtifactList = Schemas["ArtifactList"];
 export type Attempt = Schemas["Attempt"];
 export type AttemptState = Schemas["AttemptState"];
 export type Checkpoint = Schemas["Checkpoint"];
+export type CheckpointKind = Schemas["CheckpointKind"];
 export type CheckpointList = Schemas["CheckpointList"];
 export type BaseCheckpoint = Schemas["BaseCheckpoint"];
 export type ExperimentAccepted = Schemas["ExperimentAccepted"];

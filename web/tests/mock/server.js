@@ -2,6 +2,7 @@
  * A pretend coordinator over a pretend laboratory: serves the built dashboard under a strict content
  * security policy, the API that the pages read, and the event streams.
  */
+import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
@@ -96,6 +97,7 @@ export async function startMock({ empty = false, port = 0, token = null } = {}) 
         response.writeHead(200, {
           "content-type": "application/octet-stream",
           "content-disposition": 'attachment; filename="demo-best.safetensors"',
+          etag: `"${createHash("sha256").update(answer.body).digest("hex")}"`,
         });
         response.end(answer.body);
         return;
@@ -256,12 +258,6 @@ function answerTo(method, path, query, body, runs, tell) {
         })),
     });
   if (kind === "experiments" && method === "POST") return submitted(body, runs, tell);
-  if (kind === "checkpoints") {
-    const checkpoint = runs.flatMap((run) => run.checkpoints).find((each) => each.id === id);
-    return checkpoint
-      ? { status: 200, body: checkpoint.content }
-      : problem(404, "not_found", "There is no such checkpoint.");
-  }
   if (kind === "artifacts") {
     const artifact = runs.flatMap((run) => run.artifacts).find((each) => each.id === id);
     return artifact
@@ -279,6 +275,12 @@ function answerTo(method, path, query, body, runs, tell) {
       series: [...run.series.keys()],
       attempt_history: run.attempts,
     });
+  if (what === "checkpoints" && path.endsWith("/content")) {
+    const checkpoint = run.checkpoints.find((each) => each.kind === path.split("/").at(-2));
+    return checkpoint
+      ? { status: 200, body: checkpoint.content }
+      : problem(404, "unknown_checkpoint", "The run has no such checkpoint yet.");
+  }
   if (what === "checkpoints") return ok({ checkpoints: run.checkpoints.map(withoutContent) });
   if (what === "artifacts") return ok({ artifacts: run.artifacts.map(withoutContent) });
   if (what === "logs") return ok(logOf(run, query));

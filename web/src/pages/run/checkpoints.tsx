@@ -45,7 +45,7 @@ export function Checkpoints({ checkpoints }: { checkpoints: readonly Checkpoint[
                 <td class="cell-action">
                   <a
                     class="icon-button"
-                    href={checkpointUrl(checkpoint.id)}
+                    href={checkpointUrl(checkpoint.run, checkpoint.kind)}
                     download
                     target="_self"
                     aria-label={`Download the ${checkpoint.kind} checkpoint`}
