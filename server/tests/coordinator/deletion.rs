@@ -32,6 +32,13 @@ async fn ended(app: &App) -> RunId {
     app.upload(&claim, CheckpointKind::Last, 2, claim.run.to_string().as_bytes())
         .await;
     app.upload_artifact(&claim, "table.csv", b"a,b").await;
+    let line = json!({ "sequence": 0, "time": "2026-01-01T12:00:00Z", "level": "info", "target": "motif",
+                       "message": "hello", "fields": {} });
+    let lines = json!({ "attempt": claim.attempt, "token": claim.token, "lines": [line] });
+    assert_eq!(
+        app.post("/api/v1/worker/logs", &lines).await.status,
+        StatusCode::OK
+    );
     app.finish(&claim, 1, Outcome::Succeeded).await;
     claim.run
 }
@@ -82,7 +89,11 @@ async fn a_deleted_run_is_gone_at_once_and_leaves_nothing() {
     let app = App::start().await;
     let (run, other) = (ended(&app).await, ended(&app).await);
     app.state.store.settle(run).await.unwrap();
-    assert!(!traces(&app.pool, run).await.is_empty());
+    let before = traces(&app.pool, run).await;
+    assert!(
+        before.contains(&("log_chunks.run_id".to_owned(), 1)),
+        "{before:?}"
+    );
     assert_eq!(delete(&app, run).await.status, StatusCode::ACCEPTED);
     let list: RunList = app.get("/api/v1/runs").await.expect(StatusCode::OK);
     assert_eq!(list.runs.iter().map(|run| run.id).collect::<Vec<_>>(), [other]);

@@ -89,8 +89,8 @@ async fn a_study_goes_whole_or_not_at_all() {
             { "id": "base", "preset": "demo" },
             { "id": "rest", "preset": "demo", "after": ["base"] },
             { "id": "trials", "preset": "demo", "sweep": {
-                "method": "asha", "metric": "validation/total", "samples": 3, "rungs": [200], "reduction": 3,
-                "parameters": { "training.learning_rate": { "from": 1e-4, "to": 1e-2, "scale": "log" } } } },
+                "method": "asha", "metric": "validation/total", "samples": 3, "first_rung": 200, "reduction": 3,
+                "parameters": { "training.learning_rate": [1e-4, 1e-3, 1e-2] } } },
         ] }),
     )
     .await;
