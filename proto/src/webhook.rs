@@ -1,4 +1,4 @@
-//! Webhooks: who is told when runs end.
+//! Webhooks: who is told when runs and studies end.
 //!
 //! A delivery is a `POST` with a JSON body `{"type", "timestamp", "data"}`, signed as the
 //! [Standard Webhooks](https://www.standardwebhooks.com) specification has it, so that a receiver can use a library
@@ -30,6 +30,15 @@ pub enum WebhookEvent {
     /// A run will never begin, because one that it depends on did not succeed.
     #[serde(rename = "run.skipped")]
     RunSkipped,
+    /// All that a study was to do was done; a sweep may have ended some of its runs early.
+    #[serde(rename = "study.succeeded")]
+    StudySucceeded,
+    /// All runs of a study have ended, and some failed.
+    #[serde(rename = "study.failed")]
+    StudyFailed,
+    /// All runs of a study have ended; none failed, and somebody cancelled some.
+    #[serde(rename = "study.cancelled")]
+    StudyCancelled,
     /// Somebody tries the webhook; always told.
     #[serde(rename = "test")]
     Test,
@@ -44,6 +53,9 @@ impl WebhookEvent {
             Self::RunFailed => "run.failed",
             Self::RunCancelled => "run.cancelled",
             Self::RunSkipped => "run.skipped",
+            Self::StudySucceeded => "study.succeeded",
+            Self::StudyFailed => "study.failed",
+            Self::StudyCancelled => "study.cancelled",
             Self::Test => "test",
         }
     }

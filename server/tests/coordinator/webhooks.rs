@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::common::{App, fresh_database};
+use crate::common::{App, fresh_database, study};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -385,4 +385,75 @@ async fn webhooks_are_made_tried_listed_and_removed() {
         .expect(StatusCode::OK);
     let actions: Vec<&str> = audit.entries.iter().map(|entry| entry.action.as_str()).collect();
     assert_eq!(actions, ["webhook.delete", "webhook.test", "webhook.create"]);
+}
+
+/// Two runs side by side and one that follows the second.
+fn small_study() -> Value {
+    json!({
+        "name": "small",
+        "experiments": [
+            { "id": "left", "preset": "demo" },
+            { "id": "right", "preset": "demo" },
+            { "id": "later", "preset": "demo", "after": ["right"] },
+        ],
+    })
+}
+
+#[tokio::test]
+async fn the_end_of_a_study_is_told_once_when_its_last_run_ends_and_again_after_a_retry() {
+    let app = App::start().await;
+    let events = json!(["study.succeeded", "study.failed", "study.cancelled"]);
+    let hook = webhook(&app, json!({ "url": "http://127.0.0.1:9/", "events": events })).await;
+    let study = study::submit(&app, small_study()).await;
+    study::carry_out(&app, &study, "left").await;
+    assert_eq!(deliveries(&app, &hook).await.len(), 0);
+    // Its failure skips the one that follows, in the same transaction.
+    study::fail(&app, &study, "right", FailureClass::BadSpec).await;
+    let told = deliveries(&app, &hook).await;
+    assert_eq!(told.len(), 1);
+    let data = &told[0].payload["data"];
+    assert_eq!(told[0].payload["type"], "study.failed");
+    assert_eq!(data["study"], study.summary.id.to_string());
+    assert_eq!(data["state"], "failed");
+    assert_eq!(
+        data["counts"],
+        json!({ "succeeded": 1, "failed": 1, "skipped": 1, "cancelled": 0, "stopped": 0 })
+    );
+
+    let right = study::experiment(&study, "right").runs[0].run;
+    let path = format!("/api/v1/runs/{right}/retry");
+    assert_eq!(app.post(&path, &json!({})).await.status, StatusCode::OK);
+    study::carry_out(&app, &study, "right").await;
+    assert_eq!(deliveries(&app, &hook).await.len(), 1);
+    study::carry_out(&app, &study, "later").await;
+    let told = deliveries(&app, &hook).await;
+    assert_eq!(told.len(), 2);
+    assert_eq!(told[0].payload["type"], "study.succeeded");
+}
+
+#[tokio::test]
+async fn of_two_transactions_that_end_the_last_runs_of_a_study_one_tells_of_its_end() {
+    let app = App::start().await;
+    let hook = webhook(
+        &app,
+        json!({ "url": "http://127.0.0.1:9/", "events": ["study.cancelled"] }),
+    )
+    .await;
+    let study = study::submit(&app, small_study()).await;
+    let end = async |key: &str| {
+        let run = study::experiment(&study, key).runs[0].run;
+        let mut tx = app.pool.begin().await.unwrap();
+        sqlx::query("update runs set state = 'cancelled', finished_at = now() where id = $1")
+            .bind(run.0)
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        tx
+    };
+    let (left, right, later) = (end("left").await, end("right").await, end("later").await);
+    let (left, right, later) = tokio::join!(left.commit(), right.commit(), later.commit());
+    left.and(right).and(later).unwrap();
+    let told = deliveries(&app, &hook).await;
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].payload["data"]["counts"]["cancelled"], 3);
 }

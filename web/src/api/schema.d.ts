@@ -3041,7 +3041,7 @@ export interface components {
          * @description What can be told.
          * @enum {string}
          */
-        WebhookEvent: "run.succeeded" | "run.failed" | "run.cancelled" | "run.skipped" | "test";
+        WebhookEvent: "run.succeeded" | "run.failed" | "run.cancelled" | "run.skipped" | "study.succeeded" | "study.failed" | "study.cancelled" | "test";
         /**
          * Format: uuid
          * @description Somebody who wants to be told.
