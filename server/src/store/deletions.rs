@@ -113,7 +113,7 @@ impl Store {
         let mut tx = self.pool.begin().await?;
         let found: Option<(String, String)> = sqlx::query_as(
             "select name, project from studies
-             where id = $1 and ($2::text[] is null or project = any($2)) for update",
+             where id = $1 and ($2::text[] is null or project = any($2))",
         )
         .bind(study.0)
         .bind(visible.filter())
@@ -122,7 +122,8 @@ impl Store {
         let Some((name, project)) = found else {
             return require_deleted_study(&mut tx, study, visible).await;
         };
-        // Whoever decides about a sweep holds its row and takes those of its runs then.
+        // Whoever decides about a sweep holds its row and takes those of its runs then; whoever ends a run holds that
+        // one's and takes the study's then, at last.
         sqlx::query("select from sweeps where study_id = $1 order by study_key for update")
             .bind(study.0)
             .execute(&mut *tx)
@@ -136,10 +137,14 @@ impl Store {
         .await?;
         let runs = lock(&mut tx, &members, &Projects::default()).await?;
         delete(&mut tx, &runs, actor).await?;
-        sqlx::query("delete from studies where id = $1")
+        let gone = sqlx::query("delete from studies where id = $1")
             .bind(study.0)
             .execute(&mut *tx)
             .await?;
+        if gone.rows_affected() == 0 {
+            // Somebody else was first.
+            return Ok(());
+        }
         let entry = Entry {
             action: "study.delete",
             subject: study.to_string().into(),
