@@ -118,7 +118,7 @@ impl Motor {
             engine: self.episodes,
             ..training_config(spec)
         };
-        if self.numerics.card().is_some() && !config.runs_fused() {
+        if self.numerics.card().is_some() && !config.has_kernels() {
             tracing::info!("the fused engine does not run this: libtorch does, step by step, on the card");
         }
         config

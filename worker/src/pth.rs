@@ -45,7 +45,7 @@ pub enum ImportError {
     Activation,
     #[error("its hyperparameters are not understood: {0}")]
     Hyperparameters(String),
-    #[error("its tensors do not fit: {0}")]
+    #[error("its tensors do not fit")]
     Misfit(#[from] CheckpointError),
 }
 

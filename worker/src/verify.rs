@@ -1,7 +1,8 @@
 //! Recomputing parts of a finished run from what its folder holds, and comparing bit for bit.
 //!
-//! A folder keeps two states, the best and the last; so three stretches of its history can be recomputed: the batches
-//! from the run's beginning (seed or base), those after the best state, and the evaluations of both states.
+//! A folder keeps two states, the best and the last; so the batches from the run's beginning (seed or base) and those
+//! after the best state can be recomputed, with the evaluations among them, and the evaluations of both states. A
+//! recomputation that arrives at a state of the folder must be in that state.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -11,15 +12,16 @@ use motif_motor::config::{Objective, TrainingConfig};
 use motif_motor::device::Numerics;
 use motif_motor::error::Error as MotorError;
 use motif_motor::evaluation::{Evaluation, Examiner};
+use motif_motor::host_tensor::TensorTable;
 use motif_motor::training::Trainer;
 use motif_proto::run::CheckpointKind;
 use motif_proto::spec::ExperimentKind;
 use serde::Serialize;
 
 use crate::base::{BaseError, LocalBase};
-use crate::local::history::{Began, read_numbers};
+use crate::local::history::{Began, evaluations_between, read_numbers};
 use crate::local::hyperparameters::Stored;
-use crate::local::{LOSSES, TEST_LOSSES, checkpoint_file, read_stored};
+use crate::local::{HYPERPARAMETERS, LOSSES, TEST_LOSSES, checkpoint_file, read_stored};
 use crate::spec::{training_config, with_inputs_of};
 use crate::table;
 
@@ -34,6 +36,8 @@ pub struct Check {
     pub compared: u64,
     /// The first that differs.
     pub difference: Option<Difference>,
+    /// What else is not as it should be, in words.
+    pub mismatch: Option<String>,
     /// Why nothing was compared.
     pub skipped: Option<String>,
 }
@@ -107,10 +111,18 @@ pub fn verify(
         follow.checked(&check);
         checks.push(check);
     };
-    add(run.beginning(&last, &history, batches, follow)?, follow);
+    add(run.settings(&last), follow);
+    add(history.lengths(&last), follow);
     let best_is_last = best.next_batch == last.next_batch;
+    let mut held = vec![(CheckpointKind::Best, &best), (CheckpointKind::Last, &last)];
+    for check in run.beginning(&last, &history, &held, batches, follow)? {
+        add(check, follow);
+    }
     if !best_is_last {
-        add(run.after(&best, &last, &history, batches, follow)?, follow);
+        held.remove(0);
+        for check in run.after(&best, &last, &history, &held, batches, follow)? {
+            add(check, follow);
+        }
         add(run.evaluation_of("best", &best, &history, follow)?, follow);
     }
     let name = if best_is_last { "last and best" } else { "last" };
@@ -150,14 +162,31 @@ impl History {
         self.losses.get(usize::try_from(line).ok()?).copied()
     }
 
-    /// The recorded result of the evaluation that a state knows of last.
-    fn evaluation(&self, state: &Checkpoint) -> Option<f64> {
-        let line = self
-            .began
-            .lines(Some(state), self.save_every)
-            .test_losses
-            .checked_sub(1)?;
+    /// The recorded result of the evaluation after a batch.
+    fn evaluation(&self, batch: u64) -> Option<f64> {
+        let since = evaluations_between(self.began.evaluated, Some(batch), self.save_every);
+        let line = (self.began.test_losses + since).checked_sub(1)?;
         self.test_losses.get(usize::try_from(line).ok()?).copied()
+    }
+
+    /// Whether both files have the lines that the last state presumes; more only where the run is not finished.
+    fn lengths(&self, last: &Checkpoint) -> Check {
+        let expected = self.began.lines(Some(last), self.save_every);
+        let finished = last.next_batch >= last.config.batches;
+        let files = [
+            (LOSSES, self.losses.len() as u64, expected.losses),
+            (TEST_LOSSES, self.test_losses.len() as u64, expected.test_losses),
+        ];
+        let wrong =
+            |&(_, found, expected): &(&str, u64, u64)| found < expected || (finished && found > expected);
+        let words = |(file, found, expected)| {
+            format!("{file} has {found} lines, where the last state presumes {expected}")
+        };
+        Check {
+            compared: files.len() as u64,
+            mismatch: files.into_iter().find(wrong).map(words),
+            ..Check::of("length of the histories", LOSSES)
+        }
     }
 }
 
@@ -191,22 +220,42 @@ impl Run<'_> {
         Ok(Some(trainer))
     }
 
+    /// Whether the last state was trained as hp.json asks.
+    fn settings(&self, last: &Checkpoint) -> Check {
+        let asked = TrainingConfig {
+            engine: last.config.engine,
+            ..with_inputs_of(training_config(&self.stored.spec), &last.config.network, None)
+        };
+        let [asked, trained] = [&asked, &last.config].map(|config| serde_json::json!(config));
+        let differs = trained
+            .as_object()
+            .into_iter()
+            .flatten()
+            .find(|(field, value)| asked.get(*field) != Some(*value));
+        Check {
+            compared: 1,
+            mismatch: differs.map(|(field, value)| {
+                let asked = asked.get(field).unwrap_or(&serde_json::Value::Null);
+                format!("hp.json asks for `{field}` {asked}, the last state was trained with {value}")
+            }),
+            ..Check::of("settings of the last state", HYPERPARAMETERS)
+        }
+    }
+
     fn beginning(
         &self,
         last: &Checkpoint,
         history: &History,
+        held: &[Held<'_>],
         batches: u64,
         follow: &mut dyn Follow,
-    ) -> Result<Check, VerifyError> {
+    ) -> Result<Vec<Check>, VerifyError> {
         match self.begin(last)? {
-            Some(trainer) => stretch("from the beginning", trainer, history, batches, follow),
-            None => Ok(Check {
-                what: "batches from the beginning".to_owned(),
-                file: LOSSES,
-                compared: 0,
-                difference: None,
+            Some(trainer) => stretch("from the beginning", trainer, history, held, batches, follow),
+            None => Ok(vec![Check {
                 skipped: Some("the base is not where it was: name it with --base".to_owned()),
-            }),
+                ..Check::of("batches from the beginning", LOSSES)
+            }]),
         }
     }
 
@@ -215,14 +264,15 @@ impl Run<'_> {
         best: &Checkpoint,
         last: &Checkpoint,
         history: &History,
+        held: &[Held<'_>],
         batches: u64,
         follow: &mut dyn Follow,
-    ) -> Result<Check, VerifyError> {
+    ) -> Result<Vec<Check>, VerifyError> {
         let mut trainer = Trainer::resume(last.config.clone(), self.numerics, best)?;
         if let (Objective::MuscleActivity, Some(teacher)) = (last.config.objective, &self.base) {
             trainer = trainer.taught_by(teacher)?;
         }
-        stretch("after the best state", trainer, history, batches, follow)
+        stretch("after the best state", trainer, history, held, batches, follow)
     }
 
     fn evaluation_of(
@@ -232,15 +282,10 @@ impl Run<'_> {
         history: &History,
         follow: &mut dyn Follow,
     ) -> Result<Check, VerifyError> {
-        let mut check = Check {
-            what: format!("evaluation of the {name} state"),
-            file: TEST_LOSSES,
-            compared: 0,
-            difference: None,
-            skipped: None,
-        };
+        let mut check = Check::of(&format!("evaluation of the {name} state"), TEST_LOSSES);
         let evaluated = state.evaluated.filter(|batch| batch + 1 == state.next_batch);
-        let (Some(batch), Some(recorded)) = (evaluated, history.evaluation(state)) else {
+        let recorded = evaluated.and_then(|batch| history.evaluation(batch));
+        let (Some(batch), Some(recorded)) = (evaluated, recorded) else {
             check.skipped = Some("none was recorded".to_owned());
             return Ok(check);
         };
@@ -253,13 +298,7 @@ impl Run<'_> {
 
     /// Of an `evaluate`: the whole table.
     fn evaluation(&self, follow: &mut dyn Follow) -> Result<Check, VerifyError> {
-        let mut check = Check {
-            what: "evaluation of the base".to_owned(),
-            file: "evaluation.csv",
-            compared: 0,
-            difference: None,
-            skipped: None,
-        };
+        let mut check = Check::of("evaluation of the base", "evaluation.csv");
         let Some(base) = &self.base else {
             check.skipped = Some("the base is not where it was: name it with --base".to_owned());
             return Ok(check);
@@ -297,9 +336,24 @@ impl Run<'_> {
     }
 }
 
+/// A state of the folder.
+type Held<'a> = (CheckpointKind, &'a Checkpoint);
+
 impl Check {
+    /// One that has compared nothing yet.
+    fn of(what: &str, file: &'static str) -> Self {
+        Self {
+            what: what.to_owned(),
+            file,
+            compared: 0,
+            difference: None,
+            mismatch: None,
+            skipped: None,
+        }
+    }
+
     pub fn passed(&self) -> bool {
-        self.difference.is_none()
+        self.difference.is_none() && self.mismatch.is_none()
     }
 
     fn compare(&mut self, batch: u64, recomputed: f64, recorded: f64) {
@@ -326,36 +380,81 @@ fn stretch(
     whence: &str,
     mut trainer: Trainer,
     history: &History,
+    held: &[Held<'_>],
     batches: u64,
     follow: &mut dyn Follow,
-) -> Result<Check, VerifyError> {
+) -> Result<Vec<Check>, VerifyError> {
     let first = trainer.next_batch();
-    let mut check = Check {
-        what: String::new(),
-        file: LOSSES,
-        compared: 0,
-        difference: None,
-        skipped: None,
-    };
-    while check.compared < batches && check.passed() && !trainer.is_finished() {
+    let what = format!("batches {whence}");
+    let mut losses = Check::of(&what, LOSSES);
+    let mut evaluations = Check::of(&format!("evaluations {whence}"), TEST_LOSSES);
+    let mut states = Vec::new();
+    while losses.compared < batches && losses.passed() && evaluations.passed() && !trainer.is_finished() {
         let Some(recorded) = history.loss(trainer.next_batch()) else {
             break;
         };
-        follow.under_way(
-            &format!("batches {whence}"),
-            check.compared as f64 / batches as f64,
-        );
+        follow.under_way(&what, losses.compared as f64 / batches as f64);
         let report = trainer.train_batch()?;
-        check.compare(report.batch, report.losses.total, recorded);
+        losses.compare(report.batch, report.losses.total, recorded);
+        states.extend(held.iter().filter_map(|held| same_state(&trainer, *held)));
+        if let Some(recorded) = history
+            .evaluation(report.batch)
+            .filter(|_| trainer.evaluation_pending())
+        {
+            let evaluation = trainer.evaluate(&mut |_| {
+                follow.under_way(&what, losses.compared as f64 / batches as f64);
+                ControlFlow::Continue(())
+            })?;
+            evaluations.compare(report.batch, evaluation.total, recorded);
+            states.extend(held.iter().filter_map(|held| same_state(&trainer, *held)));
+        }
     }
-    check.what = match check.compared {
-        0 => format!("batches {whence}"),
-        count => format!("batches {first} to {} {whence}", first + count - 1),
+    match losses.compared {
+        0 => losses.skipped = Some("none was recorded".to_owned()),
+        count => losses.what = format!("batches {first} to {} {whence}", first + count - 1),
+    }
+    let mut checks = vec![losses];
+    checks.extend(Some(evaluations).filter(|check| check.compared > 0));
+    checks.extend(states);
+    Ok(checks)
+}
+
+/// Whether a trainer that has come to where a state of the folder was taken is in that state.
+fn same_state(trainer: &Trainer, (kind, held): Held<'_>) -> Option<Check> {
+    if trainer.next_batch() != held.next_batch {
+        return None;
+    }
+    let reached = trainer.checkpoint();
+    if reached.evaluated != held.evaluated {
+        return None;
+    }
+    let tables = [(&reached.state, &held.state), (&reached.moments, &held.moments)];
+    let differs = tables.into_iter().find_map(|(reached, held)| {
+        let other = |name: &&String| held.get(*name) != reached.get(*name);
+        reached.keys().chain(held.keys()).find(other)
+    });
+    let counters = |state: &Checkpoint| (state.adam_step, state.best);
+    let mismatch = match differs {
+        Some(name) => Some(format!("tensor `{name}` is another")),
+        None if counters(&reached) != counters(held) => {
+            Some("the best score or a counter is another".to_owned())
+        }
+        None => None,
     };
-    if check.compared == 0 {
-        check.skipped = Some("none was recorded".to_owned());
-    }
-    Ok(check)
+    let numbers = |table: &TensorTable| -> u64 {
+        let sizes = table
+            .values()
+            .map(|tensor| tensor.shape().iter().product::<usize>() as u64);
+        sizes.sum()
+    };
+    Some(Check {
+        compared: numbers(&held.state) + numbers(&held.moments),
+        mismatch,
+        ..Check::of(
+            &format!("state after batch {}", held.next_batch.saturating_sub(1)),
+            checkpoint_file(kind),
+        )
+    })
 }
 
 /// The base that the folder remembers, or the one given; it must be the same file.

@@ -3,41 +3,37 @@
 
 use std::time::Duration;
 
-use motif_proto::id::RunId;
+use motif_proto::id::{AttemptId, RunId};
 use motif_proto::metrics::series::VALIDATION_TOTAL;
 use motif_proto::metrics::{MetricsAccepted, MetricsBatch, SeriesPoints};
 use motif_proto::worker::HeldLease;
 use sqlx::{FromRow, PgConnection};
 
 use super::events::Range;
+use super::remembered::Remembered;
 use super::{Result, Store, attempts, events, notes, settle, signed, unsigned};
 use crate::domain::chunk::Point;
 use crate::domain::{journal, metrics};
 use crate::error::Error;
 use crate::signals::Signal;
 
+type Statement<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
+
 /// Batches in a journal before it is settled: what a read has to go through.
 const MAX_BATCHES: i32 = 512;
 /// Bytes in a journal before it is settled.
 const MAX_BYTES: i64 = 256 * 1024;
 
-/// Everything that a batch changes, in one statement: the journal, the attempt, the run's row, and an event that
-/// is numbered under the run's lock.
-const APPEND: &str = "
-with journal as (
-    insert into journals (run_id, names, last_steps, batches, bytes, newest, least, noted_at)
-    values ($1, $2, $3, 1, octet_length($6), $18, $19, clock_timestamp())
-    on conflict (run_id) do update
-    set names = excluded.names, last_steps = excluded.last_steps,
-        batches = journals.batches + 1, bytes = journals.bytes + excluded.bytes,
-        newest = excluded.newest, least = excluded.least,
-        noted_at = case when $20 then excluded.noted_at else journals.noted_at end
-    returning run_id, batches
-), batch as (
+/// The batch's row, the attempt, the run's row, and an event that is numbered under the run's lock: what follows from
+/// the `journal` that a batch was appended to.
+macro_rules! follow_journal {
+    () => {
+        "batch as (
     insert into journal_batches (run_id, number, first_step, last_step, data)
     select run_id, batches, $4, $5, $6 from journal
 ), attempt as (
-    update attempts set next_sequence = $8, lease_expires_at = now() + make_interval(secs => $9) where id = $7
+    update attempts set next_sequence = $8, lease_expires_at = now() + make_interval(secs => $9)
+    where id = $7 and exists (select from journal)
 ), run as (
     update runs set
         batches_done = coalesce($10 + 1, batches_done),
@@ -51,13 +47,49 @@ with journal as (
         last_event = last_event + 1, updated_at = clock_timestamp(),
         touched_at = case when touched_at < clock_timestamp() - interval '2 seconds'
                           then clock_timestamp() else touched_at end
-    where id = $1 returning id, last_event
+    where id = $1 and exists (select from journal) returning id, last_event
 )
-insert into events (run_id, id, kind, payload) select id, last_event, 'metrics', $17 from run";
+insert into events (run_id, id, kind, payload) select id, last_event, 'metrics', $17 from run"
+    };
+}
+
+/// Appends a batch to the run's journal. The run's row must be locked.
+const APPEND: &str = concat!(
+    "with journal as (
+    insert into journals (run_id, names, last_steps, batches, bytes, newest, least, noted_at)
+    values ($1, $2, $3, 1, octet_length($6), $18, $19, clock_timestamp())
+    on conflict (run_id) do update
+    set names = excluded.names, last_steps = excluded.last_steps,
+        batches = journals.batches + 1, bytes = journals.bytes + excluded.bytes,
+        newest = excluded.newest, least = excluded.least,
+        noted_at = case when $20 then excluded.noted_at else journals.noted_at end
+    returning run_id, batches
+), ",
+    follow_journal!()
+);
+
+/// The same as a transaction of its own, where the attempt (with token $20) holds the run and the journal is as it is
+/// remembered: with $21 batches and the newest steps $22. Elsewhere it changes nothing.
+///
+/// Both rows are locked, so both are looked at again should they have changed while the locks were waited for.
+const APPEND_REMEMBERED: &str = concat!(
+    "with held as (
+    select r.id from attempts a join runs r on r.id = a.run_id
+    where a.id = $7 and a.fencing_token = $20 and a.state = 'running' and a.next_sequence = $8 - 1 and r.id = $1
+    for update of r, a
+), journal as (
+    update journals set
+        names = $2, last_steps = $3, batches = batches + 1, bytes = bytes + octet_length($6), newest = $18,
+        least = $19
+    where run_id = (select id from held) and batches = $21 and last_steps = $22
+    returning run_id, batches
+), ",
+    follow_journal!()
+);
 
 /// What is known of a run's journal beside its batches.
-#[derive(Debug, Default, FromRow)]
-struct Journal {
+#[derive(Clone, Debug, Default, FromRow)]
+pub(super) struct Journal {
     /// Every series of the run; batches refer to them by their place.
     names: Vec<String>,
     /// The newest step of each.
@@ -173,6 +205,14 @@ impl Store {
     #[tracing::instrument(name = "ingest", level = "debug", skip_all, fields(attempt.id = %batch.attempt))]
     pub async fn append_metrics(&self, batch: &MetricsBatch, lease: Duration) -> Result<MetricsAccepted> {
         metrics::check(batch).map_err(Error::InvalidMetrics)?;
+        let given: Vec<&SeriesPoints> = batch
+            .series
+            .iter()
+            .filter(|series| !series.steps.is_empty())
+            .collect();
+        if let Some(accepted) = self.append_at_once(batch, &given, lease).await? {
+            return Ok(accepted);
+        }
         let mut tx = self.pool.begin().await?;
         let held = HeldLease {
             attempt: batch.attempt,
@@ -187,69 +227,159 @@ impl Store {
             });
         }
         let next_sequence = batch.sequence + 1;
-        let given: Vec<&SeriesPoints> = batch
-            .series
-            .iter()
-            .filter(|series| !series.steps.is_empty())
-            .collect();
+        let mut open = None;
         if given.is_empty() {
             attempts::advance(&mut tx, batch.attempt, next_sequence, lease).await?;
         } else {
-            append(&mut tx, locked.run, batch, &given, lease).await?;
+            open = append(&mut tx, locked.run, batch, &given, lease).await?;
         }
         tx.commit().await?;
+        if let Some(journal) = open {
+            let remembered = Remembered::new(locked.run, journal, next_sequence);
+            self.open_journals.put(batch.attempt, remembered);
+        }
         self.tell(Signal::Run(locked.run));
         Ok(MetricsAccepted { next_sequence })
     }
+
+    /// Appends a batch by one statement, where this coordinator knows the journal and nothing but the append is to be
+    /// done; does nothing elsewhere.
+    async fn append_at_once(
+        &self,
+        batch: &MetricsBatch,
+        given: &[&SeriesPoints],
+        lease: Duration,
+    ) -> Result<Option<MetricsAccepted>> {
+        if given.is_empty() || is_evaluation(given) {
+            return Ok(None);
+        }
+        let Some(remembered) = self.open_journals.take(batch) else {
+            return Ok(None);
+        };
+        let before = &remembered.journal;
+        let mut journal = before.clone();
+        let Ok(data) = journal.take(given) else {
+            return Ok(None);
+        };
+        if journal.is_full() {
+            return Ok(None);
+        }
+        let row = Appended::new(remembered.run, batch, given, lease, &journal, data);
+        let stored = row
+            .bind_to(sqlx::query(APPEND_REMEMBERED))
+            .bind(batch.token.0)
+            .bind(before.batches)
+            .bind(&before.last_steps)
+            .execute(&self.pool)
+            .await?
+            .rows_affected();
+        if stored == 0 {
+            return Ok(None);
+        }
+        self.tell(Signal::Run(remembered.run));
+        let next_sequence = batch.sequence + 1;
+        self.open_journals
+            .put(batch.attempt, remembered.followed_by(journal));
+        Ok(Some(MetricsAccepted { next_sequence }))
+    }
 }
 
+fn is_evaluation(given: &[&SeriesPoints]) -> bool {
+    given.iter().any(|series| series.name == VALIDATION_TOTAL)
+}
+
+/// Appends a batch to the run's journal, and returns that where it is still open.
 async fn append(
     connection: &mut PgConnection,
     run: RunId,
     batch: &MetricsBatch,
     given: &[&SeriesPoints],
     lease: Duration,
-) -> Result<()> {
+) -> Result<Option<Journal>> {
     let mut journal = Journal::open(connection, run).await?;
     let data = journal.take(given)?;
-    let is_evaluation = given.iter().any(|series| series.name == VALIDATION_TOTAL);
-    let is_noted = journal.is_due || is_evaluation;
-    let ranges: Vec<Range> = given.iter().filter_map(|series| Range::of(series)).collect();
-    let newest = metrics::Newest::of(|name| {
-        let series = given.iter().find(|series| series.name == name);
-        series.map_or_else(Vec::new, |series| points(series))
-    });
-    let step = |point: Option<Point>| point.map(|(step, _)| signed(step));
-    let value = |point: Option<Point>| point.map(|(_, value)| value);
-    sqlx::query(APPEND)
-        .bind(run.0)
-        .bind(&journal.names)
-        .bind(&journal.last_steps)
-        .bind(ranges.iter().map(|range| signed(range.first)).min())
-        .bind(ranges.iter().map(|range| signed(range.last)).max())
-        .bind(data)
-        .bind(batch.attempt.0)
-        .bind(signed(batch.sequence + 1))
-        .bind(lease.as_secs_f64())
-        .bind(step(newest.loss))
-        .bind(value(newest.loss))
-        .bind(step(newest.validation))
-        .bind(value(newest.validation))
-        .bind(step(newest.best))
-        .bind(value(newest.best))
-        .bind(newest.batches_per_second)
-        .bind(events::of_metrics(ranges))
-        .bind(&journal.newest)
-        .bind(&journal.least)
+    let is_noted = journal.is_due || is_evaluation(given);
+    Appended::new(run, batch, given, lease, &journal, data)
+        .bind_to(sqlx::query(APPEND))
         .bind(is_noted)
         .execute(&mut *connection)
         .await?;
     if journal.is_full() {
         settle::settle(connection, run).await?;
-    } else if is_noted {
+        return Ok(None);
+    }
+    if is_noted {
         journal.write_notes(connection, run).await?;
     }
-    Ok(())
+    Ok(Some(journal))
+}
+
+/// What the statements that append are given, in the order of their first 19 parameters.
+struct Appended<'a> {
+    run: RunId,
+    journal: &'a Journal,
+    data: Vec<u8>,
+    attempt: AttemptId,
+    next_sequence: u64,
+    lease: Duration,
+    newest: metrics::Newest,
+    ranges: Vec<Range>,
+}
+
+impl<'a> Appended<'a> {
+    fn new(
+        run: RunId,
+        batch: &MetricsBatch,
+        given: &[&SeriesPoints],
+        lease: Duration,
+        journal: &'a Journal,
+        data: Vec<u8>,
+    ) -> Self {
+        Self {
+            run,
+            journal,
+            data,
+            attempt: batch.attempt,
+            next_sequence: batch.sequence + 1,
+            lease,
+            newest: metrics::Newest::of(|name| {
+                let series = given.iter().find(|series| series.name == name);
+                series.map_or_else(Vec::new, |series| points(series))
+            }),
+            ranges: given.iter().filter_map(|series| Range::of(series)).collect(),
+        }
+    }
+
+    fn bind_to(self, statement: Statement<'a>) -> Statement<'a> {
+        let step = |point: Option<Point>| point.map(|(step, _)| signed(step));
+        let value = |point: Option<Point>| point.map(|(_, value)| value);
+        let Self {
+            journal,
+            newest,
+            ranges,
+            ..
+        } = self;
+        statement
+            .bind(self.run.0)
+            .bind(&journal.names)
+            .bind(&journal.last_steps)
+            .bind(ranges.iter().map(|range| signed(range.first)).min())
+            .bind(ranges.iter().map(|range| signed(range.last)).max())
+            .bind(self.data)
+            .bind(self.attempt.0)
+            .bind(signed(self.next_sequence))
+            .bind(self.lease.as_secs_f64())
+            .bind(step(newest.loss))
+            .bind(value(newest.loss))
+            .bind(step(newest.validation))
+            .bind(value(newest.validation))
+            .bind(step(newest.best))
+            .bind(value(newest.best))
+            .bind(newest.batches_per_second)
+            .bind(events::of_metrics(ranges))
+            .bind(&journal.newest)
+            .bind(&journal.least)
+    }
 }
 
 /// The journals of runs, for reading.

@@ -3,7 +3,7 @@
 //! - [`experiments`], [`runs`]: what was asked for and how it stands; [`run_list`]: filtered and sorted, in pages
 //! - [`queue`]: the claim, by what runs need (`needs`); [`attempts`]: leases, heartbeats and ends; [`transitions`]: all
 //!   other changes of a run's state
-//! - [`journal`], [`settle`] and `rewind`: curves as they are written; [`series`]: as they are read;
+//! - [`journal`], `remembered`, [`settle`] and `rewind`: curves as they are written; [`series`]: as they are read;
 //!   [`notes`]: their newest and least values; [`statistics`]: the values of groups of runs
 //! - [`events`]: what streams tell; [`logs`]: what attempts wrote
 //! - [`checkpoints`], [`artifacts`], [`blobs`] and [`uploads`]: what the artifact store holds; [`bases`]: what starts
@@ -37,6 +37,7 @@ mod needs;
 pub mod notes;
 pub mod projects;
 pub mod queue;
+mod remembered;
 mod rewind;
 pub mod run_list;
 pub mod runs;
@@ -67,13 +68,18 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub struct Store {
     pool: PgPool,
     signals: Signals,
+    open_journals: remembered::OpenJournals,
 }
 
 impl Store {
     /// A store over a migrated database.
     #[must_use]
     pub fn new(pool: PgPool, signals: Signals) -> Self {
-        Self { pool, signals }
+        Self {
+            pool,
+            signals,
+            open_journals: remembered::OpenJournals::default(),
+        }
     }
 
     /// The newest migration that the database has; whether it answers.

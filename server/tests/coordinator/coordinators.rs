@@ -164,3 +164,57 @@ async fn what_is_cleaned_up_by_all_at_once_is_cleaned_up_without_harm() {
     assert_eq!(b.points(claim.run, LOSS).await, points);
     assert_eq!(b.state.artifacts.count().await.unwrap(), 1);
 }
+
+#[tokio::test]
+async fn what_a_coordinator_remembers_of_a_journal_gives_way_to_what_another_appended() {
+    let (a, b) = two().await;
+    let claim = a.running().await;
+    let told: Vec<(u64, f64)> = (0..200).map(|step| (step, 1.0 / (step + 1) as f64)).collect();
+    // Turn about in stretches of different length: whoever comes back remembers a journal that is no longer so.
+    for (sequence, point) in told.iter().enumerate() {
+        let app = if (sequence / 3) % 2 == 0 || sequence % 7 == 0 {
+            &a
+        } else {
+            &b
+        };
+        // A series of its own now and then makes the journal longer at one of the two.
+        let name = format!("extra/{}", sequence / 50);
+        let series: &[(&str, &[(u64, f64)])] = &[(LOSS, &[*point]), (&name, &[*point])];
+        app.store_metrics(&claim, sequence as u64, series).await;
+        if sequence % 5 == 0 {
+            // The answer got lost, and the batch comes once more, wherever.
+            b.store_metrics(&claim, sequence as u64, series).await;
+        }
+    }
+    for app in [&a, &b] {
+        assert_eq!(app.points(claim.run, LOSS).await, told);
+        assert_eq!(app.points(claim.run, "extra/2").await, told[100..150]);
+    }
+    let gap = a.metrics(&claim, 201, &[(LOSS, &[(300, 1.0)])]).await;
+    gap.problem(StatusCode::CONFLICT, "sequence_gap");
+    let back = a.metrics(&claim, 200, &[(LOSS, &[(10, 1.0)])]).await;
+    back.problem(StatusCode::UNPROCESSABLE_ENTITY, "invalid_metrics");
+}
+
+#[tokio::test]
+async fn a_lease_that_another_coordinator_ended_is_stale_where_its_journal_is_remembered() {
+    let (a, b) = two().await;
+    let claim = a.running().await;
+    for sequence in 0..3 {
+        a.store_metrics(&claim, sequence, &[(LOSS, &[(sequence, 1.0)])])
+            .await;
+    }
+    let released = b.finish(&claim, 3, Outcome::Released).await;
+    assert_eq!(released.status, StatusCode::NO_CONTENT);
+    let late = a.metrics(&claim, 3, &[(LOSS, &[(3, 1.0)])]).await;
+    late.problem(StatusCode::CONFLICT, "stale_lease");
+    let ended = a.finish(&claim, 3, Outcome::Succeeded).await;
+    ended.problem(StatusCode::CONFLICT, "stale_lease");
+
+    let next = b.claim(b.register().await).await.unwrap();
+    assert_eq!(next.run, claim.run);
+    // Without a checkpoint it begins anew, and what the first attempt told is gone.
+    b.store_metrics(&next, 0, &[(LOSS, &[(0, 2.0)])]).await;
+    a.store_metrics(&next, 1, &[(LOSS, &[(1, 2.0)])]).await;
+    assert_eq!(a.points(claim.run, LOSS).await, [(0, 2.0), (1, 2.0)]);
+}

@@ -138,16 +138,16 @@ impl Checkpoint {
             ("format".to_owned(), "pt".to_owned()),
             (STATE_KEY.to_owned(), stored),
         ]);
-        let moments = host_tensor::encode(&self.moments, BTreeMap::new())?;
+        let moments = host_tensor::encode(&self.moments, &BTreeMap::new())?;
         if moments.len() <= MAX_METADATA_MOMENT_BYTES {
             metadata.insert(MOMENTS_KEY.to_owned(), BASE64.encode(moments));
-            return Ok(host_tensor::encode(&self.state, metadata)?);
+            return Ok(host_tensor::encode(&self.state, &metadata)?);
         }
         let mut tensors = self.state.clone();
         for (name, moment) in &self.moments {
             tensors.insert(format!("{MOMENT_PREFIX}{name}"), moment.clone());
         }
-        Ok(host_tensor::encode(&tensors, metadata)?)
+        Ok(host_tensor::encode(&tensors, &metadata)?)
     }
 
     /// # Errors

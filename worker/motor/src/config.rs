@@ -201,8 +201,8 @@ impl TrainingConfig {
         self.evaluation.tasks.as_deref().unwrap_or(&self.tasks)
     }
 
-    /// Whether the fused engine is asked for and covers the training.
-    pub fn runs_fused(&self) -> bool {
+    /// Whether the fused engine is asked for, and has kernels for the training on a card.
+    pub fn has_kernels(&self) -> bool {
         self.engine == Engine::Fused
             && self.objective == Objective::Movement
             && matches!(self.network, NetworkConfig::Leaky(_))

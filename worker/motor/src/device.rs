@@ -155,12 +155,12 @@ impl Numerics {
         })
     }
 
-    /// For what a training's engine needs: see [`TrainingConfig::runs_fused`].
+    /// For what a training's engine needs, if on a card: see [`TrainingConfig::has_kernels`].
     ///
     /// # Errors
     /// As [`for_reference`](Self::for_reference).
     pub fn for_training(self, config: &TrainingConfig) -> Result<Self, DeviceError> {
-        if config.runs_fused() {
+        if config.has_kernels() {
             Ok(self)
         } else {
             self.for_reference()

@@ -167,9 +167,63 @@ pub fn decode(bytes: &[u8]) -> Result<(TensorTable, BTreeMap<String, String>), F
     Ok((tensors, metadata))
 }
 
+/// The bytes of a safetensors file; equal tensors and metadata give equal bytes.
+///
 /// # Errors
 /// When the table cannot be expressed as safetensors.
-pub fn encode(tensors: &TensorTable, metadata: BTreeMap<String, String>) -> Result<Vec<u8>, FormatError> {
-    let metadata = (!metadata.is_empty()).then(|| metadata.into_iter().collect());
-    Ok(safetensors::serialize(tensors, metadata)?)
+pub fn encode(tensors: &TensorTable, metadata: &BTreeMap<String, String>) -> Result<Vec<u8>, FormatError> {
+    let plain = safetensors::serialize(tensors, None)?;
+    if metadata.is_empty() {
+        return Ok(plain);
+    }
+    // The library takes metadata in a hash map and writes it in that map's order, which differs from call to call.
+    let (length, rest) = plain.split_at(LENGTH_BYTES);
+    let length = length
+        .iter()
+        .rfold(0, |length, &byte| length << 8 | usize::from(byte));
+    let (header, numbers) = rest.split_at(length);
+    let entries = header.trim_ascii().strip_prefix(b"{").unwrap_or_default();
+    let mut header =
+        serde_json::to_vec(&BTreeMap::from([("__metadata__", metadata)])).map_err(SafeTensorError::from)?;
+    header.pop();
+    if entries != b"}" {
+        header.push(b',');
+    }
+    header.extend(entries);
+    header.resize(header.len().next_multiple_of(LENGTH_BYTES), b' ');
+    let mut bytes = Vec::with_capacity(LENGTH_BYTES + header.len() + numbers.len());
+    bytes.extend((header.len() as u64).to_le_bytes());
+    bytes.extend(header);
+    bytes.extend(numbers);
+    Ok(bytes)
+}
+
+/// The header's length stands before it, and the header is padded to a multiple of it.
+const LENGTH_BYTES: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_contents_are_equal_bytes_and_come_back() {
+        let tensor = |values: &[f32]| HostTensor::from_tensor(&Tensor::from_slice(values));
+        let tensors = TensorTable::from([
+            ("b".to_owned(), tensor(&[1.0, 2.5])),
+            ("a\"}{".to_owned(), tensor(&[])),
+        ]);
+        let words: BTreeMap<String, String> = (0..20)
+            .map(|i| (format!("key {i}"), format!("{{\"{i}\": \"é\"}}")))
+            .collect();
+        for (tensors, words) in [
+            (&tensors, &words),
+            (&TensorTable::new(), &words),
+            (&tensors, &BTreeMap::new()),
+        ] {
+            let bytes = encode(tensors, words).expect("written");
+            assert_eq!(bytes, encode(tensors, words).expect("written"));
+            let (read, told) = decode(&bytes).expect("read");
+            assert_eq!((&read, &told), (tensors, words));
+        }
+    }
 }

@@ -235,7 +235,7 @@ impl Trainer {
     /// # Errors
     /// [`Error::Card`].
     pub fn on_card(mut self, card: Arc<dyn Card>) -> Result<Self, Error> {
-        if self.config.runs_fused() {
+        if self.config.has_kernels() {
             self.learner = self.learner.on_card(card)?;
             self.reserve()?;
         }

@@ -11,7 +11,7 @@ use motif_motor::device::{Numerics, Precision, set_intra_op_threads};
 use motif_motor::engine::cuda::{Card, CardEngine, CardError, Shape, Update};
 use motif_motor::engine::{Recording, roll_out};
 use motif_motor::loss::{LossWeights, Losses};
-use motif_motor::policy::{Activation, Bounds, Group, LeakyConfig, LeakyPolicy, Policy};
+use motif_motor::policy::{Activation, Bounds, Group, LeakyConfig, LeakyPolicy, NetworkConfig, Policy};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use tch::Tensor;
@@ -119,7 +119,7 @@ proptest! {
 
 fn case(config: LeakyConfig, rows: usize) -> Case {
     Case {
-        config,
+        config: NetworkConfig::Leaky(config),
         new_rules: None,
         trial: reach(rows),
         weights: LossWeights::default(),

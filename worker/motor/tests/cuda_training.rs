@@ -9,9 +9,11 @@ use std::sync::Arc;
 use common::host_card::{HostCard, Turns};
 use motif_motor::config::{EvaluationConfig, TrainingConfig};
 use motif_motor::device::{Numerics, Precision};
+use motif_motor::engine::Engine;
 use motif_motor::engine::cuda::{Card, CardError};
 use motif_motor::error::Error;
-use motif_motor::policy::{Activation, NetworkConfig};
+use motif_motor::learner::Learner;
+use motif_motor::policy::{Activation, NetworkConfig, Policy};
 use motif_motor::tasks::{Mode, Task};
 use motif_motor::training::{BatchReport, Trainer};
 
@@ -151,4 +153,25 @@ fn a_card_without_room_for_the_longest_episode_refuses_the_training_at_once() {
         matches!(refused, Error::Card(CardError::OutOfMemory { .. })),
         "{refused}"
     );
+}
+
+#[test]
+fn a_gated_network_never_goes_to_a_card_of_the_fused_engine() {
+    let config = TrainingConfig {
+        network: NetworkConfig::gru(6),
+        ..config(4)
+    };
+    // On a machine with a card, its tensors go there, and the reference engine runs them.
+    assert!(!config.has_kernels());
+    let numerics = Numerics::cpu(Precision::F32);
+    let card = HostCard::new(Precision::F32, 16, Turns::ALONE);
+    let policy = Policy::new(&config.network, config.seed, numerics);
+    let learner = Learner::new(policy, 1e-3, config.loss_weights, None, numerics);
+    let learner = learner.on_card(card.clone()).expect("left alone");
+    assert_eq!((learner.engine(), card.taken()), (Engine::Reference, 0));
+
+    let trainer = || Trainer::new(config.clone(), numerics).expect("valid");
+    let mut offered = trainer().on_card(card.clone()).expect("left alone");
+    assert_eq!(finish(&mut offered), finish(&mut trainer()));
+    assert_eq!(card.taken(), 0);
 }

@@ -2,13 +2,14 @@
 
 mod common;
 
-use common::cases::{Case, cases, conditioning, reach, reference, relative_difference};
+use common::cases::{Case, cases, conditioning, gated_cases, reach, reference, relative_difference};
+use motif_motor::arm::Effector;
 use motif_motor::device::{Numerics, Precision, set_intra_op_threads};
-use motif_motor::engine::{Engine, FusedEngine, NoiseSource, NotCovered};
+use motif_motor::engine::{Engine, FusedEngine, NoiseSource, Recording, roll_out};
 use motif_motor::environment::Episode;
 use motif_motor::learner::Learner;
 use motif_motor::loss::LossWeights;
-use motif_motor::policy::{GruConfig, LeakyConfig, NetworkConfig, Policy};
+use motif_motor::policy::{Activation, NetworkConfig, Policy};
 use motif_motor::tasks::Trial;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -68,10 +69,32 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 12,
+        rng_seed: RngSeed::Fixed(5),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn both_engines_agree_on_gated_networks_in_double_precision(case in gated_cases()) {
+        let (loss, gradient) = compare(&case, Precision::F64);
+        prop_assert!(loss < 1e-9 && gradient < 1e-9, "loss {loss:e}, gradient {gradient:e}");
+    }
+
+    #[test]
+    fn both_engines_agree_on_gated_networks_in_single_precision(case in gated_cases()) {
+        prop_assume!(conditioning(&case) < 2e-5);
+        let (loss, gradient) = compare(&case, Precision::F32);
+        prop_assert!(loss < 5e-6 && gradient < 1e-4, "loss {loss:e}, gradient {gradient:e}");
+    }
+}
+
 #[test]
 fn both_engines_agree_on_networks_of_several_regions() {
     let case = Case {
-        config: common::three_regions(),
+        config: NetworkConfig::Leaky(common::three_regions()),
         new_rules: None,
         trial: reach(20),
         weights: LossWeights::default(),
@@ -91,14 +114,10 @@ fn both_engines_agree_on_networks_of_several_regions() {
 }
 
 /// Bits of the parameters after three updates.
-fn trained(threads: usize, rows: usize) -> Vec<Tensor> {
+fn trained(network: &NetworkConfig, threads: usize, rows: usize) -> Vec<Tensor> {
     set_intra_op_threads(1);
     let numerics = Numerics::cpu(Precision::F32).with_threads(threads);
-    let config = LeakyConfig {
-        hidden: 50,
-        ..LeakyConfig::default()
-    };
-    let policy = Policy::new(&NetworkConfig::Leaky(config), 2, numerics);
+    let policy = Policy::new(network, 2, numerics);
     let mut learner = Learner::new(policy, 1e-3, LossWeights::default(), Some(1.0), numerics)
         .with_engine(Engine::Fused)
         .expect("no card");
@@ -118,29 +137,60 @@ fn trained(threads: usize, rows: usize) -> Vec<Tensor> {
 
 #[test]
 fn the_number_of_threads_does_not_change_a_bit() {
-    for rows in [5, 32, 70] {
-        let alone = trained(1, rows);
+    let (leaky, gated) = (
+        NetworkConfig::leaky(50, Activation::Softplus),
+        NetworkConfig::gru(50),
+    );
+    for (network, rows) in [(&leaky, 5), (&leaky, 32), (&leaky, 70), (&gated, 37)] {
+        let alone = trained(network, 1, rows);
         for threads in [2, 3, 4] {
-            assert_eq!(trained(threads, rows), alone, "{threads} threads, {rows} rows");
+            assert_eq!(
+                trained(network, threads, rows),
+                alone,
+                "{threads} threads, {rows} rows"
+            );
         }
     }
 }
 
 #[test]
-fn what_is_not_covered_is_said_and_left_to_the_reference_engine() {
-    let numerics = Numerics::cpu(Precision::F32);
-    let config = GruConfig {
-        hidden: 4,
-        ..GruConfig::default()
+fn sequences_of_gated_networks_are_those_of_the_reference() {
+    let case = Case {
+        config: NetworkConfig::gru(21),
+        new_rules: None,
+        trial: reach(19),
+        weights: LossWeights::default(),
+        seed: 4,
+        // A source of noise changes nothing: gated networks take none.
+        noisy: true,
     };
-    let policy = Policy::new(&NetworkConfig::Gru(config), 1, numerics);
-    assert_eq!(
-        FusedEngine::new(&policy, numerics).expect_err("a GRU"),
-        NotCovered::Network
+    let numerics = Numerics::cpu(Precision::F64);
+    let (policy, episode, noise) = (case.policy(numerics), case.episode(numerics), case.noise());
+    let _no_grad = tch::no_grad_guard();
+    let expected = roll_out(
+        &Effector::new(numerics),
+        &policy,
+        &episode,
+        noise.as_ref(),
+        Recording::Everything,
+        numerics,
     );
-    let learner = Learner::new(policy, 1e-3, LossWeights::default(), None, numerics);
-    assert_eq!(
-        learner.with_engine(Engine::Fused).expect("no card").engine(),
-        Engine::Reference
-    );
+    let mut engine = FusedEngine::new(&policy, numerics).expect("covered");
+    engine.roll_out(&policy.effective(), &episode, noise.as_ref());
+    let found = engine.rollout(numerics);
+    let (ours, theirs) = (found.details.expect("kept"), expected.details.expect("kept"));
+    for (name, ours, theirs) in [
+        ("fingertip", Some(found.fingertip), Some(expected.fingertip)),
+        ("activation", found.activation, expected.activation),
+        ("hidden", found.hidden, expected.hidden),
+        ("observation", Some(ours.observation), Some(theirs.observation)),
+        ("x", Some(ours.x), Some(theirs.x)),
+        ("action", Some(ours.action), Some(theirs.action)),
+        ("joint", Some(ours.joint), Some(theirs.joint)),
+    ] {
+        let (ours, theirs) = (ours.expect(name), theirs.expect(name));
+        assert_eq!(ours.size(), theirs.size(), "{name}");
+        let worst = (ours - theirs).abs().max().double_value(&[]);
+        assert!(worst < 1e-11, "{name}: {worst:e}");
+    }
 }

@@ -3,8 +3,8 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
-use motif_motor::bench::{BenchOptions, BenchReport};
+use clap::{Args, Subcommand, ValueEnum};
+use motif_motor::bench::{BenchNetwork, BenchOptions, BenchReport};
 use motif_motor::device::{Device, Precision};
 use motif_motor::engine::Engine;
 
@@ -113,6 +113,9 @@ pub struct PackedArguments {
 /// Time training batches of half reaches: roll-out, losses, backward pass, clipping, Adam.
 #[derive(Debug, Args)]
 pub struct Arguments {
+    /// Kind of network: rnn (softplus) or gru
+    #[arg(long, value_enum, default_value = "rnn")]
+    network: Network,
     /// Hidden units
     #[arg(long, default_value_t = 256)]
     hidden: usize,
@@ -149,6 +152,28 @@ pub struct Arguments {
     /// One JSON object, with the keys of the peer's
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Network {
+    Rnn,
+    Gru,
+}
+
+impl Network {
+    const fn timed(self) -> BenchNetwork {
+        match self {
+            Self::Rnn => BenchNetwork::Rnn,
+            Self::Gru => BenchNetwork::Gru,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Rnn => "rnn",
+            Self::Gru => "gru",
+        }
+    }
 }
 
 fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<ExitCode> {
@@ -221,6 +246,7 @@ fn packed(arguments: &PackedArguments) -> anyhow::Result<ExitCode> {
 
 fn train(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let report = motif_motor::bench::train(&BenchOptions {
+        network: arguments.network.timed(),
         hidden: arguments.hidden,
         batch: arguments.batch,
         steps: arguments.steps,
@@ -236,15 +262,21 @@ fn train(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if arguments.json {
         println!("{}", serde_json::to_string(&report)?);
     } else {
-        print(&report);
+        print(&report, arguments.network);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn print(report: &BenchReport) {
+fn print(report: &BenchReport, network: Network) {
     println!(
-        "{} units, {} trials of {} steps, {} engine on {}, threads: {}",
-        report.hidden, report.batch, report.steps, report.engine, report.device, report.threads
+        "{} with {} units, {} trials of {} steps, {} engine on {}, threads: {}",
+        network.name(),
+        report.hidden,
+        report.batch,
+        report.steps,
+        report.engine,
+        report.device,
+        report.threads
     );
     for (part, milliseconds) in [
         ("roll-out", report.forward_ms),

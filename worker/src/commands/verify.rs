@@ -20,7 +20,7 @@ pub struct Arguments {
     /// The run's folder
     dir: PathBuf,
     /// Batches to recompute from the beginning, and again after the best state
-    #[arg(long, default_value_t = 10, value_name = "N")]
+    #[arg(long, default_value_t = 100, value_name = "N")]
     batches: u64,
     /// What the run started from, where it is no longer at its place
     #[arg(long, value_name = "PATH")]
@@ -90,12 +90,13 @@ fn print(check: &Check) {
     let Check {
         what, file, compared, ..
     } = check;
-    match (&check.difference, &check.skipped) {
-        (Some(difference), _) => println!(
+    match (&check.difference, &check.mismatch, &check.skipped) {
+        (_, Some(mismatch), _) => println!("{file}: {what}: DIFFERENT: {mismatch}"),
+        (Some(difference), ..) => println!(
             "{file}: {what}: DIFFERENT at {}: recomputed {:e}, recorded {:e}",
             difference.batch, difference.recomputed, difference.recorded
         ),
-        (None, Some(why)) => println!("{file}: {what}: not compared, {why}"),
-        (None, None) => println!("{file}: {what}: {compared} equal"),
+        (None, None, Some(why)) => println!("{file}: {what}: not compared, {why}"),
+        (None, None, None) => println!("{file}: {what}: {compared} equal"),
     }
 }

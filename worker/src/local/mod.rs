@@ -5,6 +5,7 @@
 //! | `hp.json` | the family's hyperparameters, under `spec` the whole spec, the base, and where the run began |
 //! | `losses.txt` | `loss/total` of every batch, one a line |
 //! | `test_losses.txt` | `validation/total` of every evaluation, one a line |
+//! | `batches.csv` | task, speed, delay, directions, losses and norm of every batch |
 //! | `checkpoint-best.safetensors`, `checkpoint-last.safetensors` | states of the network |
 //! | `evaluation.json`, `evaluation.csv` | of an evaluation, in place of the others: every condition and trial |
 //!
@@ -13,6 +14,7 @@
 
 pub mod history;
 pub mod hyperparameters;
+mod record;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -33,6 +35,7 @@ use crate::driver::{Recorder, State};
 pub const HYPERPARAMETERS: &str = "hp.json";
 pub const LOSSES: &str = "losses.txt";
 pub const TEST_LOSSES: &str = "test_losses.txt";
+pub const BATCHES: &str = "batches.csv";
 
 /// Name of a checkpoint's file.
 #[must_use]
@@ -84,6 +87,7 @@ pub struct Folder {
 struct Histories {
     losses: File,
     test_losses: File,
+    batches: File,
 }
 
 impl Folder {
@@ -121,6 +125,7 @@ impl Folder {
         let mut histories = Histories {
             losses,
             test_losses: open_history(&path.join(TEST_LOSSES))?,
+            batches: open_history(&path.join(BATCHES))?,
         };
         let checkpoint = read_checkpoint(path)?;
         // First, so that whatever is copied has a folder that knows its spec.
@@ -134,7 +139,7 @@ impl Folder {
         write_hyperparameters(path, spec, base, began, None)?;
         let state = checkpoint.as_ref().map(|(_, state)| state);
         let lines = began.lines(state, training.save_every);
-        histories.cut(path, lines)?;
+        histories.cut(path, lines, state.map_or(began.batch, |state| state.next_batch))?;
         let folder = Self {
             path: path.to_owned(),
             histories: Some(histories),
@@ -142,18 +147,9 @@ impl Folder {
         Ok((folder, checkpoint.map(|(bytes, _)| bytes)))
     }
 
-    fn append(&mut self, history: &'static str, value: f64) -> Result<(), FolderError> {
-        let Some(histories) = &mut self.histories else {
-            return Ok(());
-        };
-        let file = if history == LOSSES {
-            &mut histories.losses
-        } else {
-            &mut histories.test_losses
-        };
-        let line = format!("{}\n", like_printf(value));
-        file.write_all(line.as_bytes())
-            .map_err(failed("write", &self.path.join(history)))
+    fn append(&self, name: &'static str, mut history: &File, line: &str) -> Result<(), FolderError> {
+        let written = history.write_all(line.as_bytes());
+        written.map_err(failed("write", &self.path.join(name)))
     }
 }
 
@@ -196,6 +192,8 @@ impl Histories {
             let from = folder.join(name);
             copy_lines(&from, lines, to).map_err(failed("copy", &from))?;
         }
+        let from = folder.join(BATCHES);
+        record::copy_before(&from, state.next_batch, &mut self.batches).map_err(failed("copy", &from))?;
         Ok(Began {
             losses: lines.losses,
             test_losses: lines.test_losses,
@@ -203,8 +201,8 @@ impl Histories {
         })
     }
 
-    /// Cuts both histories to what a state knows of.
-    fn cut(&mut self, folder: &Path, lines: history::Lines) -> Result<(), FolderError> {
+    /// Cuts the histories to what a state knows of.
+    fn cut(&mut self, folder: &Path, lines: history::Lines, next_batch: u64) -> Result<(), FolderError> {
         let both = [
             (LOSSES, lines.losses, &mut self.losses),
             (TEST_LOSSES, lines.test_losses, &mut self.test_losses),
@@ -219,7 +217,8 @@ impl Histories {
                 });
             }
         }
-        Ok(())
+        let path = folder.join(BATCHES);
+        record::keep_before(&mut self.batches, next_batch).map_err(failed("cut", &path))
     }
 }
 
@@ -227,17 +226,30 @@ impl Recorder for Folder {
     type Error = FolderError;
 
     fn batch(&mut self, report: &BatchReport, _batches_per_second: f64) -> Result<(), FolderError> {
-        self.append(LOSSES, report.losses.total)
+        let Some(histories) = &self.histories else {
+            return Ok(());
+        };
+        self.append(BATCHES, &histories.batches, &record::line(report))?;
+        let total = format!("{}\n", like_printf(report.losses.total));
+        self.append(LOSSES, &histories.losses, &total)
     }
 
     fn evaluation(&mut self, evaluation: &Evaluation) -> Result<(), FolderError> {
-        self.append(TEST_LOSSES, evaluation.total)
+        let Some(histories) = &self.histories else {
+            return Ok(());
+        };
+        let total = format!("{}\n", like_printf(evaluation.total));
+        self.append(TEST_LOSSES, &histories.test_losses, &total)
     }
 
     /// The histories reach the disk before the checkpoint that presumes them.
     fn checkpoint(&mut self, state: State) -> Result<(), FolderError> {
         if let Some(histories) = &self.histories {
-            for (file, name) in [(&histories.losses, LOSSES), (&histories.test_losses, TEST_LOSSES)] {
+            for (file, name) in [
+                (&histories.losses, LOSSES),
+                (&histories.test_losses, TEST_LOSSES),
+                (&histories.batches, BATCHES),
+            ] {
                 file.sync_data().map_err(failed("write", &self.path.join(name)))?;
             }
         }

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 pub enum Engine {
     /// Tensor operations and libtorch's autograd.
     Reference,
-    /// Whole episodes of leaky networks, on the CPU or a card, with a derived adjoint.
+    /// Whole episodes with a derived adjoint: on the CPU, and those of leaky networks on a card.
     Fused,
 }
 

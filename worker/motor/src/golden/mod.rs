@@ -172,9 +172,10 @@ fn compare(
         // Trials are laid out before any engine runs them.
         _ if is("task_trials") || is("composable_trials") => tasks::trials(file, numerics, comparison),
         _ if is("rnn_noise") && by_reference => network::noisy_calls(file, numerics, comparison),
-        _ if is("gru") && by_reference => network::closed_loop(file, numerics, engine, comparison),
         _ if is("mrnn_multi") && by_reference => regions::sequences(file, numerics, comparison),
-        _ if is("rnn_") && !is("rnn_noise") => network::closed_loop(file, numerics, engine, comparison),
+        _ if is("gru") || is("rnn_") && !is("rnn_noise") => {
+            network::closed_loop(file, numerics, engine, comparison)
+        }
         _ if is("transfer_rules") => network::transfer(file, numerics, engine, comparison),
         _ if is("train_steps") => training::updates(file, numerics, engine, comparison),
         _ if is("eval_table") => training::evaluation(file, numerics, engine, comparison),

@@ -87,7 +87,7 @@ impl SideBySideFile {
         };
         let stored = serde_json::to_string(&stored).map_err(|source| damaged(source.into()))?;
         let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned()), (KEY.to_owned(), stored)]);
-        Ok(host_tensor::encode(&self.network.state(), metadata)?)
+        Ok(host_tensor::encode(&self.network.state(), &metadata)?)
     }
 
     /// # Errors

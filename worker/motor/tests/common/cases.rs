@@ -5,7 +5,7 @@ use motif_motor::device::{Numerics, Precision, set_intra_op_threads};
 use motif_motor::engine::{NoiseSource, Recording, roll_out};
 use motif_motor::environment::Episode;
 use motif_motor::loss::{LossTerms, LossWeights, Losses};
-use motif_motor::policy::{Activation, Feedback, InputLayout, LeakyConfig, NetworkConfig, Policy};
+use motif_motor::policy::{Activation, Feedback, GruConfig, InputLayout, LeakyConfig, NetworkConfig, Policy};
 use motif_motor::tasks::{Family, Mode, Task, Trial, TrialConditions};
 use proptest::prelude::*;
 use tch::{Kind, Tensor};
@@ -13,7 +13,7 @@ use tch::{Kind, Tensor};
 /// A network, an episode for it, and the weights of the losses.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
-    pub(crate) config: LeakyConfig,
+    pub(crate) config: NetworkConfig,
     /// Whether the network is transferred to so many new rules.
     pub(crate) new_rules: Option<usize>,
     pub(crate) trial: TrialConditions,
@@ -24,7 +24,7 @@ pub(crate) struct Case {
 
 impl Case {
     pub(crate) fn policy(&self, numerics: Numerics) -> Policy {
-        let policy = Policy::new(&NetworkConfig::Leaky(self.config.clone()), self.seed, numerics);
+        let policy = Policy::new(&self.config, self.seed, numerics);
         match self.new_rules {
             None => policy,
             Some(count) => policy.into_transfer(count, self.seed + 1).expect("one region"),
@@ -101,16 +101,31 @@ pub(crate) fn conditioning(case: &Case) -> f64 {
     relative_difference(&single, &double)
 }
 
+/// Cases of leaky networks.
 pub(crate) fn cases() -> impl Strategy<Value = Case> {
-    let network = (
-        1_usize..40,
-        prop::sample::select(vec![
+    cases_of(
+        [
             Activation::Softplus,
             Activation::Relu,
             Activation::Tanh,
             Activation::Sigmoid,
             Activation::Linear,
-        ]),
+        ]
+        .map(Some)
+        .to_vec(),
+    )
+}
+
+/// Cases of gated networks.
+pub(crate) fn gated_cases() -> impl Strategy<Value = Case> {
+    cases_of(vec![None])
+}
+
+/// Cases of leaky networks with an activation of these, or of gated ones, which have none.
+fn cases_of(activations: Vec<Option<Activation>>) -> impl Strategy<Value = Case> {
+    let network = (
+        1_usize..40,
+        prop::sample::select(activations),
         prop::sample::select(vec![10.0, 20.0, 37.0]),
         any::<bool>(),
         prop::sample::select(vec![(true, true), (true, false), (false, true)]),
@@ -136,23 +151,28 @@ pub(crate) fn cases() -> impl Strategy<Value = Case> {
                 Some(20) => Family::Composed.tasks()[pair],
                 _ => Task::BASE[base],
             };
-            Case {
-                config: LeakyConfig {
+            let inputs = InputLayout {
+                feedback: Feedback {
+                    vision,
+                    proprioception,
+                },
+                ..InputLayout::default()
+            };
+            let config = match activation {
+                None => NetworkConfig::Gru(GruConfig { hidden, inputs }),
+                Some(activation) => NetworkConfig::Leaky(LeakyConfig {
                     hidden,
                     activation,
                     time_constant_ms,
                     constrained,
                     // Else a linear network, or one without inhibition, may grow without bound.
                     spectral_radius: (constrained || activation == Activation::Linear).then_some(0.8),
-                    inputs: InputLayout {
-                        feedback: Feedback {
-                            vision,
-                            proprioception,
-                        },
-                        ..InputLayout::default()
-                    },
+                    inputs,
                     ..LeakyConfig::default()
-                },
+                }),
+            };
+            Case {
+                config,
                 new_rules,
                 trial: TrialConditions {
                     task,

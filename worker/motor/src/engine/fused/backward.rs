@@ -4,10 +4,10 @@ use pulp::{Simd, WithSimd};
 
 use super::arm::{self, ArmLanes, SENSED_SIZE, STATE_SIZE, Sensed};
 use super::block::{Block, LANES, Seeds, load, load_lanes, store, store_lanes};
-use super::network::Packed;
+use super::network::{Kind, Leaky, Packed, gate};
 use super::product::{Rows, multiply};
 use super::real::{Lanes, Real, each, width};
-use super::units::fire_slopes;
+use super::units::{fire_slopes, gates_adjoint};
 use crate::arm::MUSCLES;
 
 /// The way back: leaves δ and γ in `d`.
@@ -32,18 +32,22 @@ impl<T: Real> WithSimd for Backward<'_, T> {
             .chunks_exact_mut(block.shape.d_stride)
             .take(block.padded)
         {
-            d[..block.shape.units].fill(T::default());
+            d[..block.shape.outputs()].fill(T::default());
         }
         let begin = &mut block.d[..block.padded * block.shape.d_stride];
         for d in begin.chunks_exact_mut(block.shape.d_stride) {
-            d[block.shape.units..].fill(T::default());
+            d[block.shape.outputs()..].fill(T::default());
         }
+        block.scratch.carried.fill(T::default());
         // Slopes of the arm's state at the instant under consideration.
         let mut arm_slopes = [T::default(); STATE_SIZE * LANES];
         for step in (0..block.steps).rev() {
             block.feel_back(simd, network, step);
             block.act_back(simd, network, seeds, step, &mut arm_slopes);
-            block.retreat_units(simd, network, seeds, step);
+            match &network.constants.kind {
+                Kind::Leaky(leaky) => block.retreat_units(simd, network, leaky, seeds, step),
+                Kind::Gated => block.retreat_gated_units(simd, network, seeds, step),
+            }
         }
     }
 }
@@ -58,7 +62,7 @@ impl<T: Real> Block<T> {
             count: self.padded,
         };
         let back = &network.back_to_feedback;
-        multiply(simd, rows, back, self.shape.units, &mut self.scratch.narrow);
+        multiply(simd, rows, back, back.depth(), &mut self.scratch.narrow);
     }
 
     /// The arm's adjoint step, and γ: slopes of the outputs before the sigmoid.
@@ -112,7 +116,7 @@ impl<T: Real> Block<T> {
         let end = self.d_row(step + 1);
         let rows = self.d[end..].chunks_exact_mut(self.shape.d_stride);
         for (lane, d) in rows.take(self.rows.len()).enumerate() {
-            let gamma = &mut d[self.shape.units..];
+            let gamma = &mut d[self.shape.outputs()..];
             for (gamma, output) in gamma.iter_mut().zip(outputs.chunks_exact(LANES)) {
                 *gamma = output[lane];
             }
@@ -121,7 +125,14 @@ impl<T: Real> Block<T> {
 
     /// δ of the step.
     #[inline(always)]
-    fn retreat_units<S: Simd>(&mut self, simd: S, network: &Packed<T>, seeds: &Seeds<T>, step: usize) {
+    fn retreat_units<S: Simd>(
+        &mut self,
+        simd: S,
+        network: &Packed<T>,
+        leaky: &Leaky,
+        seeds: &Seeds<T>,
+        step: usize,
+    ) {
         let shape = self.shape;
         let (now, next) = (self.d_row(step), self.d_row(step + 1));
         let rows = Rows {
@@ -137,9 +148,8 @@ impl<T: Real> Block<T> {
             &mut self.scratch.entering,
         );
 
-        let constants = &network.constants;
-        let alpha = Lanes::splat(simd, constants.alpha);
-        let kept = Lanes::splat(simd, (1.0 - constants.alpha) / constants.alpha);
+        let alpha = Lanes::splat(simd, leaky.alpha);
+        let kept = Lanes::splat(simd, (1.0 - leaky.alpha) / leaky.alpha);
         let rate = Lanes::splat(simd, seeds.rate);
         let z_next = self.z_row(step + 1);
         for unit in (0..shape.units).step_by(width::<S, T>()) {
@@ -151,7 +161,7 @@ impl<T: Real> Block<T> {
                 let at = row * shape.d_stride + unit;
                 let x = load(simd, &self.d, now + at);
                 let h = load(simd, &self.z, z_next + row * shape.z_stride + unit);
-                let [slope, bend] = fire_slopes(constants.activation, x, h);
+                let [slope, bend] = fire_slopes(leaky.activation, x, h);
                 let mut of_h = load(simd, &self.scratch.entering, row * shape.units + unit);
                 of_h = h.sign().mul_add(rate, of_h);
                 of_h = dynamics.mul_add(bend, of_h);
@@ -162,6 +172,48 @@ impl<T: Real> Block<T> {
             for row in self.rows.len()..self.padded {
                 let at = now + row * shape.d_stride + unit;
                 store(&mut self.d, at, Lanes::<S, T>::splat(simd, 0.0));
+            }
+        }
+    }
+
+    /// Slopes of what entered the gates in the step.
+    #[inline(always)]
+    fn retreat_gated_units<S: Simd>(&mut self, simd: S, network: &Packed<T>, seeds: &Seeds<T>, step: usize) {
+        let shape = self.shape;
+        let units = shape.units;
+        let (now, next) = (self.d_row(step), self.d_row(step + 1));
+        // What entered the new state from outside does not go back to h.
+        let rows = Rows {
+            values: &self.d[next + (gate::NEW + 1) * units..],
+            stride: shape.d_stride,
+            count: self.padded,
+        };
+        let back = &network.back;
+        multiply(simd, rows, back, back.depth(), &mut self.scratch.entering);
+        let rate = Lanes::splat(simd, seeds.rate);
+        let (z_now, z_next) = (self.z_row(step), self.z_row(step + 1));
+        for unit in (0..units).step_by(width::<S, T>()) {
+            for row in 0..self.padded {
+                let here = now + row * shape.d_stride + unit;
+                let at = row * units + unit;
+                if row >= self.rows.len() {
+                    for block in 0..shape.gates {
+                        store(&mut self.d, here + block * units, Lanes::<S, T>::splat(simd, 0.0));
+                    }
+                    continue;
+                }
+                let stored = |block: usize| load(simd, &self.d, here + block * units);
+                let gates = [stored(gate::RESET), stored(gate::UPDATE), stored(gate::NEW)];
+                let from_h = stored(gate::NEW_FROM_H);
+                let old = load(simd, &self.z, z_now + row * shape.z_stride + unit);
+                let h = load(simd, &self.z, z_next + row * shape.z_stride + unit);
+                let later = load(simd, &self.scratch.entering, at) + load(simd, &self.scratch.carried, at);
+                let of_h = h.sign().mul_add(rate, later);
+                let (slopes, carried) = gates_adjoint(gates, from_h, old, of_h);
+                for (block, slope) in slopes.into_iter().enumerate() {
+                    store(&mut self.d, here + block * units, slope);
+                }
+                store(&mut self.scratch.carried, at, carried);
             }
         }
     }

@@ -70,7 +70,7 @@ pub(crate) struct Block<T> {
     pub(super) steps: usize,
     /// z of instants 0 … T: `[T + 1, padded, z_stride]`.
     pub(crate) z: Aligned<T>,
-    /// `[T + 1, padded, d_stride]`: x, later δ, and γ.
+    /// `[T + 1, padded, d_stride]`: x (of gated units the gates), later δ, and γ.
     pub(crate) d: Aligned<T>,
     /// `[T + 1, STATE_SIZE, LANES]`.
     pub(super) state: Aligned<T>,
@@ -87,10 +87,11 @@ pub(crate) struct Block<T> {
 /// What lives within a step.
 #[derive(Debug, Default)]
 pub(super) struct Scratch<T> {
-    /// `[padded, units]`: what enters the units; on the way back the slopes of h.
     pub(super) entering: Aligned<T>,
     /// `[padded, units]`.
     pub(super) hidden_noise: Aligned<T>,
+    /// `[padded, units]`: slopes of h that gated units pass on without a product.
+    pub(super) carried: Aligned<T>,
     /// `[padded, panel]`: a narrow product.
     pub(super) narrow: Aligned<T>,
     pub(super) draws: Vec<f32>,
@@ -110,7 +111,8 @@ impl<T: Real> Block<T> {
             excitation: Aligned::default(),
             goal: Aligned::default(),
             scratch: Scratch {
-                entering: Aligned::zeros(padded * shape.units),
+                entering: Aligned::zeros(padded * shape.gates * shape.units),
+                carried: Aligned::zeros(padded * shape.units),
                 hidden_noise: Aligned::zeros(padded * shape.units),
                 narrow: Aligned::zeros(padded * panel_width::<T>()),
                 draws: Vec::new(),

@@ -7,7 +7,7 @@ use tch::kind::Element;
 
 use super::arm::SENSED_SIZE;
 use super::block::{Block, Script};
-use super::network::{Constants, Weights};
+use super::network::{Constants, Kind, Leaky, Weights};
 use super::real::Real;
 use super::{Episodes, Threads};
 use crate::arm::MUSCLES;
@@ -15,25 +15,23 @@ use crate::device::{Numerics, Precision};
 use crate::engine::{Details, NoiseSource, Rollout};
 use crate::environment::Episode;
 use crate::loss::{LossWeights, Losses};
-use crate::policy::{Effective, EffectiveLeaky, LeakyPolicy, Policy};
+use crate::policy::{Effective, LeakyPolicy, Policy};
 
 /// Why the fused engine does not run something. The reference engine does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotCovered {
-    #[error("the fused engine runs leaky networks only")]
-    Network,
     #[error("this half of the fused engine computes on the CPU only")]
     Device,
 }
 
-/// Runs episodes of leaky networks on the CPU, forward and backward.
+/// Runs episodes on the CPU, forward and backward.
 #[derive(Debug)]
 pub struct FusedEngine {
-    episodes: Kinds,
+    episodes: OfPrecision,
 }
 
 #[derive(Debug)]
-enum Kinds {
+enum OfPrecision {
     F32(Box<Episodes<f32>>),
     F64(Box<Episodes<f64>>),
 }
@@ -42,24 +40,22 @@ enum Kinds {
 macro_rules! either {
     ($kinds:expr, $episodes:ident => $call:expr) => {
         match $kinds {
-            Kinds::F32($episodes) => $call,
-            Kinds::F64($episodes) => $call,
+            OfPrecision::F32($episodes) => $call,
+            OfPrecision::F64($episodes) => $call,
         }
     };
 }
 
 impl FusedEngine {
-    /// Whether a policy's episodes can be run.
+    /// Whether episodes are run here: on the CPU, whatever the network.
     ///
     /// # Errors
     /// [`NotCovered`] with the reason.
-    pub fn covers(policy: &Policy, numerics: Numerics) -> Result<(), NotCovered> {
-        match policy {
-            Policy::Gru(_) => Err(NotCovered::Network),
-            Policy::Leaky(_) if numerics.device() != tch::Device::Cpu || numerics.card().is_some() => {
-                Err(NotCovered::Device)
-            }
-            Policy::Leaky(_) => Ok(()),
+    pub fn covers(numerics: Numerics) -> Result<(), NotCovered> {
+        if numerics.device() == tch::Device::Cpu && numerics.card().is_none() {
+            Ok(())
+        } else {
+            Err(NotCovered::Device)
         }
     }
 
@@ -68,24 +64,25 @@ impl FusedEngine {
     /// # Errors
     /// [`NotCovered`] as [`covers`](Self::covers) says.
     pub fn new(policy: &Policy, numerics: Numerics) -> Result<Self, NotCovered> {
-        Self::covers(policy, numerics)?;
-        let Policy::Leaky(policy) = policy else {
-            return Err(NotCovered::Network);
+        Self::covers(numerics)?;
+        let constants = Constants {
+            hidden: policy.hidden(),
+            known: policy.observations() - SENSED_SIZE,
+            kind: match policy {
+                Policy::Leaky(policy) => Kind::Leaky(leaky(policy)),
+                Policy::Gru(_) => Kind::Gated,
+            },
         };
-        let constants = constants(policy);
         let threads = Threads::new(numerics.threads());
         let episodes = match numerics.precision() {
-            Precision::F32 => Kinds::F32(Box::new(Episodes::new(constants, threads))),
-            Precision::F64 => Kinds::F64(Box::new(Episodes::new(constants, threads))),
+            Precision::F32 => OfPrecision::F32(Box::new(Episodes::new(constants, threads))),
+            Precision::F64 => OfPrecision::F64(Box::new(Episodes::new(constants, threads))),
         };
         Ok(Self { episodes })
     }
 
     /// Runs an episode. `weights` are the policy's matrices as they act; without `noise` the network is silent.
     pub fn roll_out(&mut self, weights: &Effective, episode: &Episode, noise: Option<&NoiseSource>) {
-        let Effective::Leaky(weights) = weights else {
-            unreachable!("the engine was made for a leaky network")
-        };
         either!(&mut self.episodes, episodes => {
             let (known, goal) = (numbers(&episode.known), numbers(&episode.goal));
             let script = Script {
@@ -116,7 +113,7 @@ impl FusedEngine {
     }
 
     /// Gradients of the weighted losses of the last episode, the weights' own size apart, with respect to the
-    /// matrices as they act: W, U, b, V, c. To be asked for once an episode.
+    /// matrices as they act, in the order of [`Effective::tensors`]. To be asked for once an episode.
     pub fn slopes(&mut self, losses: &LossWeights) -> Vec<Tensor> {
         self.slopes_of(1.0, losses)
     }
@@ -125,7 +122,7 @@ impl FusedEngine {
     pub(crate) fn slopes_of(&mut self, position: f64, losses: &LossWeights) -> Vec<Tensor> {
         either!(&mut self.episodes, episodes => {
             let slopes = episodes.backward(position, losses);
-            tensors(slopes, episodes.network().shape.hidden)
+            tensors(&slopes, &episodes.network().constants)
         })
     }
 
@@ -141,13 +138,11 @@ impl FusedEngine {
     }
 }
 
-fn constants(policy: &LeakyPolicy) -> Constants {
+fn leaky(policy: &LeakyPolicy) -> Leaky {
     let config = policy.config();
     let noise_scale = (2.0 / config.alpha()).sqrt();
     let start = policy.network().prepare().start(1).x;
-    Constants {
-        hidden: config.hidden,
-        known: config.inputs.observations() - SENSED_SIZE,
+    Leaky {
         activation: config.activation,
         alpha: config.alpha(),
         hidden_noise: noise_scale * config.hidden_noise,
@@ -156,13 +151,24 @@ fn constants(policy: &LeakyPolicy) -> Constants {
     }
 }
 
-fn host<T: Real>(weights: &EffectiveLeaky) -> Weights<T> {
-    Weights {
-        recurrent: numbers(&weights.recurrent),
-        input: numbers(&weights.input),
-        base_firing: numbers(&weights.base_firing),
-        output_weight: numbers(&weights.output_weight),
-        output_bias: numbers(&weights.output_bias),
+fn host<T: Real>(weights: &Effective) -> Weights<T> {
+    match weights {
+        Effective::Leaky(weights) => Weights {
+            recurrent: numbers(&weights.recurrent),
+            input: numbers(&weights.input),
+            base_firing: numbers(&weights.base_firing),
+            recurrent_bias: vec![],
+            output_weight: numbers(&weights.output_weight),
+            output_bias: numbers(&weights.output_bias),
+        },
+        Effective::Gru(weights) => Weights {
+            recurrent: numbers(&weights.recurrent),
+            input: numbers(&weights.input),
+            base_firing: numbers(&weights.input_bias),
+            recurrent_bias: numbers(&weights.recurrent_bias),
+            output_weight: numbers(&weights.output_weight),
+            output_bias: numbers(&weights.output_bias),
+        },
     }
 }
 
@@ -175,16 +181,29 @@ fn numbers<T: Element + Default + Copy>(tensor: &Tensor) -> Vec<T> {
     values
 }
 
-/// In the order of [`EffectiveLeaky::tensors`].
-fn tensors<T: Real>(weights: Weights<T>, hidden: usize) -> Vec<Tensor> {
-    let matrix = |values: Vec<T>, rows: usize| Tensor::from_slice(&values).reshape([rows as i64, -1]);
-    vec![
-        matrix(weights.recurrent, hidden),
-        matrix(weights.input, hidden),
-        Tensor::from_slice(&weights.base_firing),
-        matrix(weights.output_weight, MUSCLES),
-        Tensor::from_slice(&weights.output_bias),
-    ]
+/// In the order of [`Effective::tensors`].
+fn tensors<T: Real>(weights: &Weights<T>, constants: &Constants) -> Vec<Tensor> {
+    let matrix = |values: &[T], rows: usize| Tensor::from_slice(values).reshape([rows as i64, -1]);
+    let vector = |values: &[T]| Tensor::from_slice(values);
+    let outputs = [
+        matrix(&weights.output_weight, MUSCLES),
+        vector(&weights.output_bias),
+    ];
+    let hidden = constants.hidden;
+    let of_units = match constants.kind {
+        Kind::Leaky(_) => vec![
+            matrix(&weights.recurrent, hidden),
+            matrix(&weights.input, hidden),
+            vector(&weights.base_firing),
+        ],
+        Kind::Gated => vec![
+            matrix(&weights.input, 3 * hidden),
+            matrix(&weights.recurrent, 3 * hidden),
+            vector(&weights.base_firing),
+            vector(&weights.recurrent_bias),
+        ],
+    };
+    of_units.into_iter().chain(outputs).collect()
 }
 
 fn fingertips<T: Real>(episodes: &Episodes<T>) -> Tensor {
@@ -216,6 +235,7 @@ fn rollout<T: Real>(episodes: &Episodes<T>, numerics: Numerics) -> Rollout {
         numerics.tensor(&values, &size)
     };
     let (steps, hidden) = (episodes.steps, shape.hidden);
+    let is_gated = episodes.network().constants.kind == Kind::Gated;
     let activation = sequence(0..steps + 1, MUSCLES, &|block, instant, row, values| {
         block.read_state(instant, row, 4..10, values);
     });
@@ -236,7 +256,12 @@ fn rollout<T: Real>(episodes: &Episodes<T>, numerics: Numerics) -> Rollout {
                 },
             ),
             x: sequence(0..steps, hidden, &|block, instant, row, values| {
-                block.read_d(instant, row, 0..hidden, values);
+                // Gated units have no x.
+                if is_gated {
+                    values.resize(values.len() + hidden, 0.0);
+                } else {
+                    block.read_d(instant, row, 0..hidden, values);
+                }
             }),
             action: sequence(0..steps, MUSCLES, &|block, instant, row, values| {
                 block.read_excitation(instant, row, values);

@@ -4,10 +4,10 @@ use pulp::{Simd, WithSimd};
 
 use super::arm::{self, ArmLanes, SENSED_SIZE, STATE_SIZE, Sensed};
 use super::block::{Block, LANES, Script, load, load_lanes, store, store_lanes};
-use super::network::Packed;
+use super::network::{Kind, Leaky, Packed, gate};
 use super::product::{Rows, multiply};
 use super::real::{Lanes, Real, each, width};
-use super::units::fire;
+use super::units::{fire, pass_gates};
 use crate::arm::{MUSCLES, start_angles_rad};
 use crate::engine::NoiseSource;
 
@@ -34,7 +34,10 @@ impl<T: Real> WithSimd for Forward<'_, T> {
         block.begin(simd);
         for step in 0..block.steps {
             block.perceive(simd, network, noise, step);
-            block.advance_units(simd, network, noise.is_some(), step);
+            match &network.constants.kind {
+                Kind::Leaky(leaky) => block.advance_units(simd, network, leaky, noise.is_some(), step),
+                Kind::Gated => block.advance_gated_units(simd, network, step),
+            }
             block.act(simd, network, step);
         }
     }
@@ -98,7 +101,9 @@ impl<T: Real> Block<T> {
                 *value = quantity[lane];
             }
         }
-        let Some(noise) = noise else { return };
+        let (Some(noise), Kind::Leaky(leaky)) = (noise, &network.constants.kind) else {
+            return;
+        };
         let inputs = shape.known + SENSED_SIZE;
         noise.fill(
             noise.input,
@@ -107,7 +112,7 @@ impl<T: Real> Block<T> {
             inputs,
             &mut self.scratch.draws,
         );
-        let scale = T::of(network.constants.input_noise);
+        let scale = T::of(leaky.input_noise);
         let rows = self.z[start..].chunks_exact_mut(shape.z_stride);
         for (z, draws) in rows.zip(self.scratch.draws.chunks_exact(inputs)) {
             let (of_known, of_feedback) = draws.split_at(shape.known);
@@ -136,7 +141,14 @@ impl<T: Real> Block<T> {
 
     /// x and h after the step.
     #[inline(always)]
-    fn advance_units<S: Simd>(&mut self, simd: S, network: &Packed<T>, noisy: bool, step: usize) {
+    fn advance_units<S: Simd>(
+        &mut self,
+        simd: S,
+        network: &Packed<T>,
+        leaky: &Leaky,
+        noisy: bool,
+        step: usize,
+    ) {
         let shape = self.shape;
         let (z_now, z_next) = (self.z_row(step), self.z_row(step + 1));
         let rows = Rows {
@@ -152,9 +164,8 @@ impl<T: Real> Block<T> {
             &mut self.scratch.entering,
         );
 
-        let constants = &network.constants;
-        let alpha = Lanes::splat(simd, constants.alpha);
-        let noise_scale = Lanes::splat(simd, constants.hidden_noise);
+        let alpha = Lanes::splat(simd, leaky.alpha);
+        let noise_scale = Lanes::splat(simd, leaky.hidden_noise);
         let x_now = self.d_row(step);
         let wide = width::<S, T>();
         for unit in (0..shape.units).step_by(wide) {
@@ -173,7 +184,7 @@ impl<T: Real> Block<T> {
                     load(simd, &self.d, x_now - self.padded * shape.d_stride + here)
                 };
                 let x = (entering - old).mul_add(alpha, old);
-                let [h, slope] = fire(constants.activation, x);
+                let [h, slope] = fire(leaky.activation, x);
                 store(&mut self.d, x_now + here, x);
                 store(&mut self.z, z_next + row * shape.z_stride + unit, h);
                 if row < self.rows.len() {
@@ -185,6 +196,63 @@ impl<T: Real> Block<T> {
             store(&mut self.sums.rate, unit, sum);
             let sum = load(simd, &self.sums.slope, unit) + slopes;
             store(&mut self.sums.slope, unit, sum);
+        }
+    }
+
+    /// Gates and h after the step.
+    #[inline(always)]
+    fn advance_gated_units<S: Simd>(&mut self, simd: S, network: &Packed<T>, step: usize) {
+        let Some([new_from_outside, new_from_h]) = &network.new_state else {
+            unreachable!("gated units have panels for the new state")
+        };
+        let shape = self.shape;
+        let units = shape.units;
+        let (z_now, z_next, gates_now) = (self.z_row(step), self.z_row(step + 1), self.d_row(step));
+        let rows = |first: usize| Rows {
+            values: &self.z[z_now + first..],
+            stride: shape.z_stride,
+            count: self.padded,
+        };
+        let (gates, new) = self.scratch.entering.split_at_mut(2 * self.padded * units);
+        let (from_outside, from_h) = new.split_at_mut(self.padded * units);
+        multiply(simd, rows(0), &network.entering, shape.entering(), gates);
+        multiply(
+            simd,
+            rows(units),
+            new_from_outside,
+            shape.entering() - units,
+            from_outside,
+        );
+        multiply(simd, rows(0), new_from_h, units + 1, from_h);
+        let (gates, from_outside, from_h) = (&*gates, &*from_outside, &*from_h);
+        for unit in (0..units).step_by(width::<S, T>()) {
+            let mut rate = Lanes::splat(simd, 0.0);
+            for row in 0..self.padded {
+                let at = row * units + unit;
+                let entering = [
+                    load(simd, gates, 2 * row * units + unit),
+                    load(simd, gates, (2 * row + 1) * units + unit),
+                ];
+                let from_h = load(simd, from_h, at);
+                let new = [load(simd, from_outside, at), from_h];
+                let old = load(simd, &self.z, z_now + row * shape.z_stride + unit);
+                let [r, z, n, h] = pass_gates(entering, new, old);
+                let here = gates_now + row * shape.d_stride + unit;
+                for (block, value) in [
+                    (gate::NEW, n),
+                    (gate::RESET, r),
+                    (gate::UPDATE, z),
+                    (gate::NEW_FROM_H, from_h),
+                ] {
+                    store(&mut self.d, here + block * units, value);
+                }
+                store(&mut self.z, z_next + row * shape.z_stride + unit, h);
+                if row < self.rows.len() {
+                    rate = rate + h.magnitude();
+                }
+            }
+            let sum = load(simd, &self.sums.rate, unit) + rate;
+            store(&mut self.sums.rate, unit, sum);
         }
     }
 

@@ -39,7 +39,7 @@ use self::block::{BLOCK_ROWS, Block, Script, Seeds};
 pub(crate) use self::drive::{Drive, Instant, MuscleLaw};
 pub use self::engine::{FusedEngine, NotCovered};
 use self::forward::Forward;
-use self::network::{Constants, Packed, Weights};
+use self::network::{Constants, Kind, Packed, Weights};
 use self::product::{ROW_GROUP, Rows, add_outer_products};
 use self::real::Real;
 use super::NoiseSource;
@@ -143,7 +143,10 @@ impl<T: Real> Episodes<T> {
 
     /// d: mean slope of each unit, where the dynamics loss is defined. The zeros at the start count.
     fn mean_slopes(&self) -> Option<Vec<f64>> {
-        let at_zero = match self.network.constants.activation {
+        let Kind::Leaky(leaky) = &self.network.constants.kind else {
+            return None;
+        };
+        let at_zero = match leaky.activation {
             Activation::Softplus => 0.5,
             Activation::Relu => 0.0,
             Activation::Tanh | Activation::Sigmoid | Activation::Linear => return None,

@@ -48,6 +48,10 @@ impl<T: Real> Panels<T> {
         }
     }
 
+    pub(crate) fn depth(&self) -> usize {
+        self.depth
+    }
+
     /// Columns, padding included.
     pub(crate) fn columns(&self) -> usize {
         self.columns

@@ -7,7 +7,7 @@ use pulp::{Arch, Simd, WithSimd};
 use super::aligned::Aligned;
 use super::arm::{self, ArmLanes, SENSED_SIZE, STATE_SIZE, Sensed};
 use super::block::Script;
-use super::network::{Constants, Weights};
+use super::network::{Constants, Kind, Leaky, Weights};
 use super::product::{Panels, Rows, add_outer_products, multiply};
 use super::real::{Lanes, each, width};
 use super::{Episodes, Threads};
@@ -340,17 +340,24 @@ fn products_are_those_of_the_matrices() {
     }
 }
 
-/// Slopes of a small noisy episode, computed with an instruction set.
-fn slopes_with(arch: Arch, activation: Activation) -> Weights<f32> {
+/// Slopes of a small noisy episode of leaky units, or of gated ones, computed with an instruction set.
+fn slopes_with(arch: Arch, activation: Option<Activation>) -> Weights<f32> {
     let (hidden, known, steps, rows) = (20, 14, 30, 19);
-    let constants = Constants {
-        hidden,
-        known,
+    let leaky = |activation| Leaky {
         activation,
         alpha: 0.5,
         hidden_noise: 0.2,
         input_noise: 0.02,
         initial_x: vec![0.0; hidden],
+    };
+    let constants = Constants {
+        hidden,
+        known,
+        kind: activation.map_or(Kind::Gated, |activation| Kind::Leaky(leaky(activation))),
+    };
+    let (gates, recurrent_bias) = match activation {
+        Some(_) => (1, 0),
+        None => (3, 3 * hidden),
     };
     let mut episodes = Episodes::new(constants, Threads::default());
     episodes.arch = arch;
@@ -360,9 +367,10 @@ fn slopes_with(arch: Arch, activation: Activation) -> Weights<f32> {
             .collect()
     };
     let weights = Weights {
-        recurrent: numbers(hidden * hidden, 0.2),
-        input: numbers(hidden * (known + SENSED_SIZE), 0.5),
-        base_firing: numbers(hidden, 0.1),
+        recurrent: numbers(gates * hidden * hidden, 0.2),
+        input: numbers(gates * hidden * (known + SENSED_SIZE), 0.5),
+        base_firing: numbers(gates * hidden, 0.1),
+        recurrent_bias: numbers(recurrent_bias, 0.1),
         output_weight: numbers(MUSCLES * hidden, 0.5),
         output_bias: numbers(MUSCLES, 0.5),
     };
@@ -380,13 +388,14 @@ fn slopes_with(arch: Arch, activation: Activation) -> Weights<f32> {
 #[test]
 fn the_instruction_set_does_not_change_a_bit() {
     for activation in [
-        Activation::Softplus,
-        Activation::Relu,
-        Activation::Tanh,
-        Activation::Sigmoid,
+        Some(Activation::Softplus),
+        Some(Activation::Relu),
+        Some(Activation::Tanh),
+        Some(Activation::Sigmoid),
+        None,
     ] {
         let here = slopes_with(Arch::new(), activation);
         assert!(here.recurrent.iter().any(|&slope| slope != 0.0));
-        assert_eq!(here, slopes_with(Arch::Scalar, activation), "{activation}");
+        assert_eq!(here, slopes_with(Arch::Scalar, activation), "{activation:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! The units' side of a step: leaky integration and firing, and their adjoint.
+//! The units' side of a step: firing of leaky units, gates of gated ones, and their adjoints.
 
 use pulp::Simd;
 
@@ -60,4 +60,32 @@ const SOFTPLUS_STRAIGHT: f64 = 20.0;
 fn sigmoid_of_softplus<S: Simd, T: Real>(x: Lanes<S, T>, e: Lanes<S, T>) -> Lanes<S, T> {
     let denominator = x.is_positive().select(e * 2.0 + 1.0, e + 2.0);
     (e + 1.0) / denominator
+}
+
+/// A gated unit's step: r, z, n and h, from what enters its gates, and the new state from outside and from h.
+#[inline(always)]
+pub(crate) fn pass_gates<S: Simd, T: Real>(
+    [reset, update]: [Lanes<S, T>; 2],
+    [from_outside, from_h]: [Lanes<S, T>; 2],
+    old_h: Lanes<S, T>,
+) -> [Lanes<S, T>; 4] {
+    let (r, z) = (reset.sigmoid(), update.sigmoid());
+    let n = r.mul_add(from_h, from_outside).tanh();
+    let h = z.mul_add(old_h - n, n);
+    [r, z, n, h]
+}
+
+/// Slopes of what [`pass_gates`] was given, in d's order ([`gate`](super::network::gate)), and of the old h on the
+/// way that does not lead through the gates.
+#[inline(always)]
+pub(crate) fn gates_adjoint<S: Simd, T: Real>(
+    [r, z, n]: [Lanes<S, T>; 3],
+    from_h: Lanes<S, T>,
+    old_h: Lanes<S, T>,
+    of_h: Lanes<S, T>,
+) -> ([Lanes<S, T>; 4], Lanes<S, T>) {
+    let of_new = (of_h - of_h * z) * (-(n * n) + 1.0);
+    let of_reset = of_new * from_h * (r - r * r);
+    let of_update = of_h * (old_h - n) * (z - z * z);
+    ([of_new, of_reset, of_update, of_new * r], of_h * z)
 }
