@@ -192,14 +192,14 @@ async fn a_check_finds_names_without_bytes_and_bytes_without_a_name_and_deletes_
     std::fs::write(damaged, b"The last").unwrap();
 
     let found = backup::check(store, artifacts, false, false).await.unwrap();
-    assert_eq!(found.missing, [trained.best.sha256.clone()]);
+    assert_eq!(found.missing, std::slice::from_ref(&trained.best.sha256));
     assert_eq!((found.damaged.len(), found.deleted), (0, 0));
     assert_eq!(
         (found.orphans.as_slice(), found.orphan_bytes),
         (&[orphan.clone()][..], 8)
     );
     let found = backup::check(store, artifacts, true, true).await.unwrap();
-    assert_eq!(found.damaged, [trained.last.sha256.clone()]);
+    assert_eq!(found.damaged, std::slice::from_ref(&trained.last.sha256));
     assert_eq!((found.missing.len(), found.deleted), (1, 1));
     assert_eq!(artifacts.size(&orphan).await.unwrap(), None);
     assert_eq!(
