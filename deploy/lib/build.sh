@@ -3,6 +3,7 @@
 
 . "$(dirname "${BASH_SOURCE[0]}")/packages.sh"
 . "$(dirname "${BASH_SOURCE[0]}")/libtorch.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/moto.sh"
 . "$(dirname "${BASH_SOURCE[0]}")/nvrtc.sh"
 
 # Packages and libtorch; with a card, its compiler. With --tests also what only the tests need.
@@ -15,6 +16,7 @@ set_up() {
     [ -n "${LIBTORCH:-}" ] || ensure_libtorch "$cache/libtorch"
     if [ "${1:-}" = --tests ] || has_card; then ensure_nvrtc "$cache/nvrtc"; fi
     ensure_node_packages
+    [ "${1:-}" != --tests ] || ensure_moto
     flock -u 9
 }
 

@@ -13,6 +13,7 @@ wanted_packages() {
     have_rust || echo rustc-web cargo-web rustfmt-web rust-web-clippy
     if [ "${1:-}" = --tests ]; then
         have chromium || echo chromium fonts-dejavu-core
+        python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv
     fi
 }
 

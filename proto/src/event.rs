@@ -31,7 +31,7 @@ pub enum Event {
     Artifact(Artifact),
     /// The run's log has more lines.
     Log(LogAppended),
-    /// Too much happened since `Last-Event-ID`: fetch everything anew.
+    /// Too much happened since `Last-Event-ID`, or runs were deleted: fetch everything anew.
     Reset(Reset),
 }
 

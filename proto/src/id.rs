@@ -76,6 +76,10 @@ id! {
     ArtifactId
 }
 id! {
+    /// A large file that comes in parts.
+    UploadId
+}
+id! {
     /// A token, not its secret.
     TokenId
 }

@@ -11,13 +11,14 @@
 //! - [`artifact`]: the files that a run makes
 //! - [`metrics`]: series names, batches of points and what a curve query answers
 //! - [`worker`]: the worker's side of the protocol: register, claim, heartbeat, metrics, checkpoints, finish
+//! - [`upload`]: large files in parts
 //! - [`log`]: log lines of attempts; `mask` (feature `mask`): hides secrets in them
 //! - [`monitoring`]: names of what Prometheus can read
 //! - `otlp` (feature `otlp`): spans for an OpenTelemetry collector
 //! - [`canary`]: by which a worker shows that it computes rightly
 //! - [`event`]: what the server-sent event streams carry
+//! - [`problem`]: the error document of RFC 9457; [`health`]: whether a coordinator can work
 //! - [`webhook`]: who is told when runs end, and how that is signed
-//! - [`problem`]: the error document of RFC 9457
 //! - `client` (feature `client`): the typed client of the API
 //! - `cli` (feature `cli`): the command `motif`
 //!
@@ -31,6 +32,7 @@ pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod event;
+pub mod health;
 pub mod id;
 pub mod log;
 #[cfg(feature = "mask")]
@@ -44,5 +46,6 @@ pub mod run;
 pub mod spec;
 pub mod statistics;
 pub mod study;
+pub mod upload;
 pub mod webhook;
 pub mod worker;

@@ -442,6 +442,8 @@ pub enum CheckpointKind {
     Best,
     /// The newest: what a taken-back run resumes from.
     Last,
+    /// One that was the newest, and stays because the spec's `training.keep_every` says so.
+    Kept,
 }
 
 impl CheckpointKind {
@@ -451,6 +453,7 @@ impl CheckpointKind {
         match self {
             Self::Best => "best",
             Self::Last => "last",
+            Self::Kept => "kept",
         }
     }
 }
@@ -493,6 +496,17 @@ pub struct Checkpoint {
 pub struct CheckpointList {
     /// The checkpoints.
     pub checkpoints: Vec<Checkpoint>,
+}
+
+/// Most runs of one [`DeleteRuns`].
+pub const MAX_DELETED: usize = 1000;
+
+/// Body of `POST /runs/delete`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DeleteRuns {
+    /// The runs, at most [`MAX_DELETED`].
+    pub runs: Vec<RunId>,
 }
 
 /// Answer of `GET /queue`: how many runs are in each state.

@@ -35,6 +35,12 @@ pub enum Command {
     Serve(Serve),
     /// Bring the database up to date and end.
     Migrate(Database),
+    /// Save the database, and with --artifacts the bytes that it names; the coordinator may run meanwhile.
+    Backup(Backup),
+    /// Restore a backup into an empty database and an artifact store; no coordinator may run.
+    Restore(Restore),
+    /// Compare what the database names with what the artifact store has.
+    Check(Check),
     /// Make, list and revoke tokens, on the database itself.
     Token(TokenCommand),
     /// Print the OpenAPI document.
@@ -61,6 +67,79 @@ pub struct Database {
     pub database_url: Option<String>,
 }
 
+/// Where the bytes are.
+#[derive(Clone, Debug, Args)]
+pub struct Place {
+    /// Where checkpoints and artifacts lie: a directory, file:///…, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or
+    /// az://CONTAINER/PREFIX; in the data directory where not given. Credentials and a server of one's own come from
+    /// the usual variables, such as AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, GOOGLE_APPLICATION_CREDENTIALS,
+    /// AZURE_STORAGE_ACCOUNT_NAME.
+    #[arg(
+        id = "place",
+        long = "artifacts-url",
+        env = "MOTIF_ARTIFACTS",
+        value_name = "URL"
+    )]
+    pub url: Option<String>,
+}
+
+impl Place {
+    /// The place, in words for [`crate::artifacts::Artifacts::open`].
+    #[must_use]
+    pub fn or_in(&self, database: &Database) -> String {
+        artifacts_place(self.url.as_deref(), database)
+    }
+}
+
+/// What to save.
+#[derive(Clone, Debug, Args)]
+pub struct Backup {
+    /// A folder that is not there yet.
+    pub folder: PathBuf,
+    /// Save the bytes of checkpoints and artifacts too, not only their list.
+    #[arg(long)]
+    pub artifacts: bool,
+    /// Where the database is.
+    #[command(flatten)]
+    pub database: Database,
+    /// Where the bytes are.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// What to restore, and where.
+#[derive(Clone, Debug, Args)]
+pub struct Restore {
+    /// The folder of a backup.
+    pub folder: PathBuf,
+    /// Where the database is.
+    #[command(flatten)]
+    pub database: Database,
+    /// Where the bytes are.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// What to check.
+#[derive(Clone, Debug, Args)]
+pub struct Check {
+    /// Read and hash every byte, not only the lengths.
+    #[arg(long)]
+    pub content: bool,
+    /// Delete bytes that the database knows nothing of.
+    #[arg(long)]
+    pub repair: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Where the database is.
+    #[command(flatten)]
+    pub database: Database,
+    /// Where the bytes are.
+    #[command(flatten)]
+    pub place: Place,
+}
+
 /// How to serve.
 #[derive(Clone, Debug, Args)]
 pub struct Serve {
@@ -70,7 +149,10 @@ pub struct Serve {
     /// Where the database is.
     #[command(flatten)]
     pub database: Database,
-    /// Directory or file:/// URL for checkpoints; in the data directory where not given.
+    /// Where checkpoints and artifacts lie: a directory, file:///…, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or
+    /// az://CONTAINER/PREFIX; in the data directory where not given. Credentials and a server of one's own come from
+    /// the usual variables, such as AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, GOOGLE_APPLICATION_CREDENTIALS,
+    /// AZURE_STORAGE_ACCOUNT_NAME.
     #[arg(long, env = "MOTIF_ARTIFACTS")]
     pub artifacts: Option<String>,
     /// How long a worker may be silent before its runs go to others.
@@ -140,13 +222,14 @@ impl Serve {
     /// Where checkpoints lie.
     #[must_use]
     pub fn artifacts_place(&self) -> String {
-        self.artifacts.clone().unwrap_or_else(|| {
-            self.database
-                .data_dir
-                .join("artifacts")
-                .to_string_lossy()
-                .into_owned()
-        })
+        artifacts_place(self.artifacts.as_deref(), &self.database)
+    }
+}
+
+fn artifacts_place(given: Option<&str>, database: &Database) -> String {
+    match given {
+        Some(place) => place.to_owned(),
+        None => database.data_dir.join("artifacts").to_string_lossy().into_owned(),
     }
 }
 

@@ -12,6 +12,7 @@ use motif_proto::access::{NewToken, Scope, TokenInfo};
 use motif_proto::id::TokenId;
 use serde::Serialize;
 
+use crate::backup::BackupError;
 use crate::config::Database;
 use crate::domain::access::{Actor, Projects};
 use crate::error::{Error, chain};
@@ -71,6 +72,9 @@ pub enum CommandError {
     /// The database is not there.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// A backup was not made, restored or found whole.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// It was asked for something that cannot be.
     #[error("{0}")]
     Refused(String),

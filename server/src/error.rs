@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use motif_proto::id::{
-    ArtifactId, AttemptId, CheckpointId, FencingToken, RunId, StudyId, WebhookId, WorkerId,
+    ArtifactId, AttemptId, CheckpointId, FencingToken, RunId, StudyId, UploadId, WebhookId, WorkerId,
 };
 use motif_proto::run::{CheckpointKind, RunState};
 
@@ -128,6 +128,24 @@ pub enum Error {
         /// What to ask instead.
         instead: Option<Wish>,
     },
+    /// A run that has not ended cannot be deleted.
+    #[error("run {run} is {state}: cancel it before it is deleted")]
+    RunNotEnded {
+        /// The run.
+        run: RunId,
+        /// How it stands.
+        state: RunState,
+    },
+    /// A run that others need cannot be deleted without them.
+    #[error(
+        "run {run} cannot be deleted while others need it: {by}; delete those before or in the same request"
+    )]
+    RunInUse {
+        /// The run.
+        run: RunId,
+        /// Some of what starts from it or comes after it.
+        by: String,
+    },
     /// There is no such token.
     #[error("there is no token {0}")]
     UnknownToken(String),
@@ -159,7 +177,29 @@ pub enum Error {
     },
     /// The connection of an upload ended before its content.
     #[error("the content could not be read to its end")]
-    UploadCut(#[source] axum::Error),
+    UploadCut(#[from] axum::Error),
+    /// There is no such upload.
+    #[error("there is no upload {0} of this content by this attempt; begin anew")]
+    UnknownUpload(UploadId),
+    /// An attempt has as many uploads in parts open as it may have.
+    #[error("attempt {0} has as many uploads open as an attempt may have; finish one of them first")]
+    TooManyUploads(AttemptId),
+    /// A part that does not begin where the last one ended, or an end before all parts are there.
+    #[error("{expected} bytes are there, so the next part begins with byte {expected}, not {given}")]
+    OffsetMismatch {
+        /// How far the upload is.
+        expected: u64,
+        /// What came.
+        given: u64,
+    },
+    /// A part that reaches past the end of its upload, or that is empty.
+    #[error("a part that ends with byte {given} does not fit into an upload of {size} bytes, or is empty")]
+    UploadTooLong {
+        /// What was announced.
+        size: u64,
+        /// Where the part would end.
+        given: u64,
+    },
     /// The database refused or could not be reached.
     #[error("a storage operation failed")]
     Storage(#[from] sqlx::Error),

@@ -1,6 +1,6 @@
 //! Motif's coordinator, in reading order:
 //!
-//! - [`config`]: what it can be told; [`router`]: the API's table of contents
+//! - [`config`]: what it can be told; [`commands`]: what it does beside serving; [`router`]: the API's table of contents
 //! - [`table`]: what each endpoint asks of its callers; [`access`]: who they are
 //! - [`http`]: parses and answers, one file per resource; [`app`]: what handlers share
 //! - [`domain`]: decides, without I/O
@@ -9,6 +9,7 @@
 //!   [`tasks`]: what happens by itself
 //! - [`console`]: commands on the database itself; [`tokens`]: how tokens are made
 //! - [`postgres`]: the private database; [`serve`]: start and shutdown; [`telemetry`]: logs
+//! - [`backup`]: saves, restores and checks what is stored; [`reached`]: a database that may be in use
 //! - [`monitoring`]: what Prometheus can read
 //! - [`error`]: what can go wrong
 //!
@@ -18,6 +19,8 @@
 pub mod access;
 pub mod app;
 pub mod artifacts;
+pub mod backup;
+pub mod commands;
 pub mod config;
 pub mod console;
 pub mod dispatch;
@@ -26,6 +29,7 @@ pub mod error;
 pub mod http;
 pub mod monitoring;
 pub mod postgres;
+pub mod reached;
 pub mod router;
 pub mod serve;
 pub mod signals;

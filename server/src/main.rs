@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use motif_server::config::{Cli, Command};
 use motif_server::console::CommandError;
-use motif_server::{console, router, serve, telemetry};
+use motif_server::{commands, console, router, serve, telemetry};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -20,6 +20,9 @@ async fn main() -> ExitCode {
     let result = match cli.command {
         Command::Serve(config) => serve::serve(config).await.map_err(CommandError::from),
         Command::Migrate(database) => serve::migrate(&database).await.map_err(CommandError::from),
+        Command::Backup(command) => commands::save(&command).await.map_err(CommandError::from),
+        Command::Restore(command) => commands::restore(&command).await.map_err(CommandError::from),
+        Command::Check(command) => commands::check(&command).await.map_err(CommandError::from),
         Command::Token(command) => console::token(command).await,
         Command::Openapi => {
             println!("{}", router::openapi_json());

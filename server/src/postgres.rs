@@ -7,6 +7,7 @@
 //! A small shell stands between: it waits for the end of its input, which comes when the coordinator ends in
 //! whatever way, even killed, and then stops Postgres. So no server is left behind.
 
+use std::convert::Infallible;
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -34,6 +35,15 @@ const START_LIMIT: Duration = Duration::from_secs(120);
 const INITDB_LIMIT: Duration = Duration::from_secs(120);
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(20);
+/// Waits between starts that fail grow from the first to the last.
+const FIRST_RESTART: Duration = Duration::from_millis(500);
+const LAST_RESTART: Duration = Duration::from_secs(15);
+/// What lies in the directory of the private Postgres.
+const HOME: &str = "postgres";
+const CLUSTER: &str = "data";
+/// Where a running server writes its socket's directory in `postmaster.pid`, from 0.
+const SOCKET_LINE: usize = 4;
+const LOG: &str = "postgres.log";
 
 /// Serves until its input ends, then stops Postgres and waits for it; ends with it when it ends by itself.
 const KEEPER: &str = r#"
@@ -114,6 +124,10 @@ pub struct Postgres {
     keeper: Child,
     /// Its closing says to stop. Held apart, because waiting for a child closes what the child still has.
     line: Option<ChildStdin>,
+    programs: PathBuf,
+    user: Option<User>,
+    home: PathBuf,
+    durable: bool,
     socket_dir: PathBuf,
     /// Holds the socket where the cluster's own path is too long for one.
     _short_dir: Option<tempfile::TempDir>,
@@ -129,42 +143,61 @@ impl Postgres {
     pub async fn start(data_dir: &Path, durable: bool) -> Result<Self, PostgresError> {
         let user = unprivileged_user()?;
         let home = home(data_dir, user.as_ref())?;
-        let cluster = home.join("data");
+        let cluster = home.join(CLUSTER);
         let bin = programs(&cluster)?;
         if !cluster.join("PG_VERSION").exists() {
             initdb(&bin, &home, &cluster, user.as_ref(), durable).await?;
         }
-        stop_leftover(&cluster).await;
-
         let short_dir = short_dir(&home, user.as_ref())?;
         let socket_dir = short_dir
             .as_ref()
             .map_or(home.clone(), |dir| dir.path().to_path_buf());
-        let log_path = home.join("postgres.log");
-        let log = File::create(&log_path).map_err(unusable(&log_path))?;
-        let mut keeper = command(Path::new("/bin/sh"), user.as_ref());
-        keeper
-            .args(["-c", KEEPER, "motif-postgres"])
-            .arg(bin.join("postgres"))
-            .arg("-D")
-            .arg(&cluster)
-            .arg("-k")
-            .arg(&socket_dir)
-            .args(settings(durable).iter().flat_map(|setting| ["-c", setting]))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(log)
-            // Ctrl-C in a terminal is for the coordinator, which stops Postgres last.
-            .process_group(0);
-        let mut keeper = keeper.spawn().map_err(not_started(Path::new("/bin/sh")))?;
+        stop_leftover(&cluster).await;
+        let mut keeper = launch(&bin, user.as_ref(), &home, &socket_dir, durable)?;
         let mut postgres = Self {
             line: keeper.stdin.take(),
             keeper,
+            programs: bin,
+            user,
+            home,
+            durable,
             socket_dir,
             _short_dir: short_dir,
         };
-        postgres.wait_until_ready(&log_path).await?;
+        postgres.wait_until_ready().await?;
         Ok(postgres)
+    }
+
+    /// Starts the server anew whenever it ends by itself, for ever: a full disk is emptied, memory comes back, and
+    /// until then the coordinator answers that it is not ready.
+    pub async fn keep_up(&mut self) -> Infallible {
+        loop {
+            // An error of the wait says that the process is not there either.
+            let _ = self.keeper.wait().await;
+            // What still reads from it is about to tell a process that is gone.
+            drop(self.line.take());
+            let log = self.home.join(LOG);
+            tracing::error!(
+                last_words = last_line(&log),
+                "the private Postgres ended; it is started anew"
+            );
+            let mut wait = FIRST_RESTART;
+            while let Err(error) = self.restart().await {
+                tracing::error!(%error, retry_in = ?wait, "the private Postgres could not be started");
+                sleep(wait).await;
+                wait = (wait * 2).min(LAST_RESTART);
+            }
+            tracing::info!("the private Postgres is back");
+        }
+    }
+
+    async fn restart(&mut self) -> Result<(), PostgresError> {
+        stop_leftover(&self.home.join(CLUSTER)).await;
+        let user = self.user.as_ref();
+        let mut keeper = launch(&self.programs, user, &self.home, &self.socket_dir, self.durable)?;
+        self.line = keeper.stdin.take();
+        self.keeper = keeper;
+        self.wait_until_ready().await
     }
 
     /// How to connect to a database of this server.
@@ -173,10 +206,32 @@ impl Postgres {
         options(&self.socket_dir, database)
     }
 
-    /// Waits for the server to end by itself, which is a fault.
-    pub async fn ended(&mut self) {
-        // An error of the wait says that the process is not there either.
-        let _ = self.keeper.wait().await;
+    /// Where its programs are.
+    #[must_use]
+    pub fn programs(&self) -> &Path {
+        &self.programs
+    }
+
+    /// The process that serves, for tests that end it.
+    #[must_use]
+    pub fn server_process(data_dir: &Path) -> Option<Pid> {
+        leftover(&data_dir.join(HOME).join(CLUSTER).canonicalize().ok()?)
+    }
+
+    /// How to connect to the server that another process runs under `data_dir`, and where its programs are.
+    ///
+    /// # Errors
+    /// [`PostgresError::Dead`] where none runs.
+    pub fn of_another(data_dir: &Path, database: &str) -> Result<(PgConnectOptions, PathBuf), PostgresError> {
+        let cluster = data_dir.join(HOME).join(CLUSTER);
+        let file = cluster.join("postmaster.pid");
+        let text = fs::read_to_string(&file).map_err(unusable(&file))?;
+        let socket_dir = text
+            .lines()
+            .nth(SOCKET_LINE)
+            .filter(|line| !line.is_empty())
+            .ok_or_else(|| PostgresError::Dead("it is just starting".to_owned()))?;
+        Ok((options(Path::new(socket_dir), database), programs(&cluster)?))
     }
 
     /// Stops the server: sessions are cut off, everything committed is on disk.
@@ -188,7 +243,7 @@ impl Postgres {
         }
     }
 
-    async fn wait_until_ready(&mut self, log: &Path) -> Result<(), PostgresError> {
+    async fn wait_until_ready(&mut self) -> Result<(), PostgresError> {
         let options = self.options("postgres").disable_statement_logging();
         let limit = Instant::now() + START_LIMIT;
         loop {
@@ -200,11 +255,38 @@ impl Postgres {
                 return Ok(());
             }
             if matches!(self.keeper.try_wait(), Ok(Some(_))) || Instant::now() > limit {
-                return Err(PostgresError::Dead(last_line(log)));
+                return Err(PostgresError::Dead(last_line(&self.home.join(LOG))));
             }
             sleep(POLL).await;
         }
     }
+}
+
+/// Starts the shell that starts the server.
+fn launch(
+    programs: &Path,
+    user: Option<&User>,
+    home: &Path,
+    socket_dir: &Path,
+    durable: bool,
+) -> Result<Child, PostgresError> {
+    let log_path = home.join(LOG);
+    let log = File::create(&log_path).map_err(unusable(&log_path))?;
+    let mut keeper = command(Path::new("/bin/sh"), user);
+    keeper
+        .args(["-c", KEEPER, "motif-postgres"])
+        .arg(programs.join("postgres"))
+        .arg("-D")
+        .arg(home.join(CLUSTER))
+        .arg("-k")
+        .arg(socket_dir)
+        .args(settings(durable).iter().flat_map(|setting| ["-c", setting]))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(log)
+        // Ctrl-C in a terminal is for the coordinator, which stops Postgres last.
+        .process_group(0);
+    keeper.spawn().map_err(not_started(Path::new("/bin/sh")))
 }
 
 async fn ensure_database(connection: &mut sqlx::PgConnection) -> Result<(), sqlx::Error> {
@@ -251,7 +333,7 @@ fn unprivileged_user() -> Result<Option<User>, PostgresError> {
 
 /// The directory of the cluster and its log, made where there is none, private to whoever runs Postgres.
 fn home(data_dir: &Path, user: Option<&User>) -> Result<PathBuf, PostgresError> {
-    let link = data_dir.join("postgres");
+    let link = data_dir.join(HOME);
     fs::create_dir_all(data_dir).map_err(unusable(data_dir))?;
     if let Some(user) = user
         && !link.exists()
@@ -343,6 +425,26 @@ fn programs(cluster: &Path) -> Result<PathBuf, PostgresError> {
             },
             None => PostgresError::NotInstalled,
         })
+}
+
+/// The directory of the newest installed tools for other people's servers.
+///
+/// # Errors
+/// [`PostgresError::NotInstalled`].
+pub fn tools() -> Result<PathBuf, PostgresError> {
+    let has_tools = |bin: &PathBuf| bin.join("pg_dump").is_file() && bin.join("pg_restore").is_file();
+    let version = |bin: &PathBuf| bin.parent()?.file_name()?.to_str()?.parse::<u32>().ok();
+    let of_debian = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path().join("bin"))
+        .filter(has_tools)
+        .max_by_key(version);
+    let search_path = std::env::var_os("PATH").unwrap_or_default();
+    of_debian
+        .or_else(|| std::env::split_paths(&search_path).find(has_tools))
+        .ok_or(PostgresError::NotInstalled)
 }
 
 fn has_programs(bin: &Path) -> bool {

@@ -9,6 +9,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing};
 use motif_proto::access::Scope;
+use motif_proto::upload::UPLOAD_PART_BYTES;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -28,7 +29,7 @@ use crate::http::problem::{ApiError, render_problems};
 use crate::http::{
     access, artifacts, audit, checkpoints, dashboard, document, encoding, etag, events, experiments, guard,
     health, idempotency, logs, metrics, presets, problems, projects, rate, run_list, runs, session,
-    statistics, studies, tokens, webhooks, worker, workers,
+    statistics, studies, tokens, uploads, webhooks, worker, workers,
 };
 use crate::monitoring;
 use crate::table::{Schemes, Table};
@@ -54,6 +55,8 @@ const SMALL_LIMIT: usize = 16 * 1024;
 const STUDY_LIMIT: usize = 1024 * 1024;
 /// Most bytes of a batch of metrics.
 const METRICS_LIMIT: usize = 8 * 1024 * 1024;
+/// Most bytes of a part of an upload.
+const PART_LIMIT: usize = UPLOAD_PART_BYTES as usize;
 /// Most bytes of a batch of log lines.
 const LOGS_LIMIT: usize = 2 * 1024 * 1024;
 /// How long a request may take that does not wait or stream.
@@ -172,6 +175,7 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(READ, routes!(studies::list))
         .routes(READ, routes!(studies::show))
         .routes(SUBMIT, routes!(studies::cancel))
+        .routes(SUBMIT, routes!(studies::delete))
         .routes(READ, routes!(studies::lineage))
         .routes(READ, routes!(statistics::of_group))
         .routes(READ, routes!(statistics::difference))
@@ -180,6 +184,8 @@ fn api() -> OpenApiRouter<AppState> {
             Table::new()
                 .routes(READ, routes!(runs::show))
                 .routes(SUBMIT, routes!(runs::change))
+                .routes(SUBMIT, routes!(runs::delete))
+                .routes(SUBMIT, routes!(runs::delete_many))
                 .layer(DefaultBodyLimit::max(SPEC_LIMIT)),
         )
         .routes(READ, routes!(logs::of_run))
@@ -248,7 +254,13 @@ fn api() -> OpenApiRouter<AppState> {
                 .layer(DefaultBodyLimit::max(SPEC_LIMIT)),
         )
         .routes(WORKER, routes!(worker::upload_checkpoint))
-        .routes(WORKER, routes!(worker::upload_artifact));
+        .routes(WORKER, routes!(worker::upload_artifact))
+        .routes(WORKER, routes!(uploads::begin))
+        .merge(
+            Table::new()
+                .routes(WORKER, routes!(uploads::part))
+                .layer(DefaultBodyLimit::max(PART_LIMIT)),
+        );
     let outside = Table::new()
         .routes(ANYBODY, routes!(health::alive))
         .routes(ANYBODY, routes!(health::ready))

@@ -1,5 +1,6 @@
 //! Start and shutdown.
 
+use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -29,6 +30,8 @@ use crate::store::Store;
 use crate::webhooks::Webhooks;
 use crate::{MIGRATOR, tasks};
 
+/// The database of a private Postgres.
+pub(crate) const DATABASE: &str = "motif";
 const MAX_CONNECTIONS: u32 = 24;
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(5);
@@ -60,9 +63,6 @@ pub enum StartError {
     /// The private Postgres does not run.
     #[error(transparent)]
     Postgres(#[from] PostgresError),
-    /// It ended while we served.
-    #[error("the private Postgres ended unexpectedly")]
-    PostgresEnded,
     /// The database URL cannot be read.
     #[error("the database URL cannot be read: {0}")]
     DatabaseUrl(String),
@@ -161,10 +161,10 @@ pub async fn serve(config: Serve) -> Result<(), StartError> {
         tell_about_tokens(&store, &config.database).await;
     }
 
-    let ended = tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-        () = postgres_ended(&mut connected.postgres) => Err(StartError::PostgresEnded),
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        never = keep_up(&mut connected.postgres) => match never {},
     };
     tracing::info!("shutting down");
     stop.cancel();
@@ -174,7 +174,7 @@ pub async fn serve(config: Serve) -> Result<(), StartError> {
     }
     background.shutdown().await;
     connected.close().await;
-    ended
+    Ok(())
 }
 
 /// Brings the database up to date.
@@ -270,6 +270,7 @@ pub fn start_tasks(state: &AppState, pool: &PgPool) -> JoinSet<()> {
         stop.clone(),
     ));
     tasks.spawn(tasks::settling::run(state.store.clone(), stop.clone()));
+    tasks.spawn(tasks::deletion::run(state.store.clone(), stop.clone()));
     tasks.spawn(tasks::retention::run(
         state.store.clone(),
         state.artifacts.clone(),
@@ -283,6 +284,14 @@ pub fn start_tasks(state: &AppState, pool: &PgPool) -> JoinSet<()> {
 /// # Errors
 /// The database cannot be reached.
 pub async fn pool(options: PgConnectOptions) -> Result<PgPool, sqlx::Error> {
+    pool_within(options, ACQUIRE_LIMIT).await
+}
+
+/// A pool whose requests wait so long for a connection, also while the database is away.
+///
+/// # Errors
+/// The database cannot be reached.
+pub async fn pool_within(options: PgConnectOptions, acquire_limit: Duration) -> Result<PgPool, sqlx::Error> {
     let options = options.application_name("motif-server").options([
         ("jit", "off"),
         ("statement_timeout", "15s"),
@@ -293,7 +302,7 @@ pub async fn pool(options: PgConnectOptions) -> Result<PgPool, sqlx::Error> {
     ]);
     PgPoolOptions::new()
         .max_connections(MAX_CONNECTIONS)
-        .acquire_timeout(ACQUIRE_LIMIT)
+        .acquire_timeout(acquire_limit)
         .connect_with(options)
         .await
 }
@@ -301,9 +310,7 @@ pub async fn pool(options: PgConnectOptions) -> Result<PgPool, sqlx::Error> {
 async fn connect(database: &Database) -> Result<Connected, StartError> {
     let (options, postgres, lock) = match &database.database_url {
         Some(url) => {
-            let options: PgConnectOptions = url
-                .parse()
-                .map_err(|error: sqlx::Error| StartError::DatabaseUrl(chain(&error)))?;
+            let options = parse_options(url)?;
             reach(&options).await?;
             (options, None, None)
         }
@@ -311,7 +318,7 @@ async fn connect(database: &Database) -> Result<Connected, StartError> {
             let lock = hold(database)?;
             let data_dir = database.data_dir.canonicalize()?;
             let postgres = Postgres::start(&data_dir, true).await?;
-            (postgres.options("motif"), Some(postgres), Some(lock))
+            (postgres.options(DATABASE), Some(postgres), Some(lock))
         }
     };
     let pool = timeout(CONNECT_LIMIT, pool(options))
@@ -346,8 +353,13 @@ async fn reach(options: &PgConnectOptions) -> Result<(), StartError> {
     Ok(())
 }
 
+pub(crate) fn parse_options(url: &str) -> Result<PgConnectOptions, StartError> {
+    url.parse()
+        .map_err(|error: sqlx::Error| StartError::DatabaseUrl(chain(&error)))
+}
+
 /// Takes the data directory for this process alone, until it ends in whatever way.
-fn hold(database: &Database) -> Result<Flock<File>, StartError> {
+pub(crate) fn hold(database: &Database) -> Result<Flock<File>, StartError> {
     let dir = &database.data_dir;
     let unusable = |source| StartError::DataDir {
         path: dir.clone(),
@@ -358,9 +370,10 @@ fn hold(database: &Database) -> Result<Flock<File>, StartError> {
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, _)| StartError::Held(dir.clone()))
 }
 
-async fn postgres_ended(postgres: &mut Option<Postgres>) {
+/// A private Postgres that ends by itself is started anew; somebody else's is somebody else's to start.
+async fn keep_up(postgres: &mut Option<Postgres>) -> Infallible {
     match postgres {
-        Some(postgres) => postgres.ended().await,
+        Some(postgres) => postgres.keep_up().await,
         None => std::future::pending().await,
     }
 }

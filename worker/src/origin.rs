@@ -45,6 +45,7 @@ fn training(config: &TrainingConfig) -> TrainingSpec {
         learning_rate: config.learning_rate,
         clip: config.clip.unwrap_or(NO_CLIP),
         save_every: config.save_every,
+        keep_every: None,
         tasks: names(&config.tasks),
         losses: LossWeights {
             rate: config.loss_weights.rate,

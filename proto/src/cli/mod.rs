@@ -8,6 +8,7 @@
 
 mod bench;
 mod config;
+mod delete;
 mod download;
 mod edit;
 mod lineage;
@@ -106,6 +107,8 @@ enum Command {
     Retry(steer::Runs),
     /// Change a run's name, tags, notes or priority
     Edit(edit::Edit),
+    /// Delete runs and studies that have ended, with their curves, files and logs
+    Delete(delete::Delete),
     /// Download a run's network
     Pull(pull::Pull),
     /// List the workers, set them aside, put them back
@@ -188,6 +191,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode, CliError> {
         Command::Retry(runs) => runs.ask(Wish::Retry, &client, &out).await?,
         Command::Edit(command) => command.run(&client, &out).await?,
         Command::Queue => queue::run(&client, &out).await?,
+        Command::Delete(command) => command.run(&client, &out).await?,
         Command::Pull(command) => command.run(&client, &out).await?,
         Command::Workers(command) => command.run(&client, &out).await?,
     }

@@ -11,8 +11,8 @@ use crate::id::{ArtifactId, CheckpointId, RunId, StudyId, WorkerId};
 use crate::log::{LogCursor, LogLevel, RunLogs};
 use crate::metrics::RunMetrics;
 use crate::run::{
-    Checkpoint, CheckpointList, ExperimentAccepted, Queue, RunChange, RunDetail, RunList, RunState,
-    RunSummary,
+    Checkpoint, CheckpointList, DeleteRuns, ExperimentAccepted, Queue, RunChange, RunDetail, RunList,
+    RunState, RunSummary,
 };
 use crate::spec::ExperimentKind;
 use crate::spec::preset::{PresetInfo, PresetList};
@@ -217,6 +217,16 @@ impl Client {
     /// Any of [`ClientError`].
     pub async fn queue(&self) -> Result<Queue, ClientError> {
         self.get(&["queue"]).await
+    }
+
+    /// Deletes runs that have ended, all or none. Their data goes in the background. Safe to repeat.
+    ///
+    /// # Errors
+    /// Problems with the codes `unknown_run`, `run_not_ended` and `run_in_use`.
+    pub async fn delete_runs(&self, runs: &[RunId]) -> Result<(), ClientError> {
+        let request = self.request(Method::POST, &["runs", "delete"]);
+        let body = DeleteRuns { runs: runs.to_vec() };
+        self.send(request.json(&body)).await.map(drop)
     }
 
     /// A run's curves.

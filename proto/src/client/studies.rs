@@ -83,6 +83,16 @@ impl Client {
             .await
     }
 
+    /// Deletes a study whose runs have ended, with all of them, or nothing. Its data goes in the background. Safe to
+    /// repeat.
+    ///
+    /// # Errors
+    /// Problems with the codes `unknown_study`, `run_not_ended` and `run_in_use`.
+    pub async fn delete_study(&self, study: StudyId) -> Result<(), ClientError> {
+        let request = self.request(Method::DELETE, &["studies", &study.to_string()]);
+        self.send(request).await.map(drop)
+    }
+
     /// What a run came from and what came from it.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use crate::event::Event;
 use crate::id::{AttemptId, FencingToken, RunId, WorkerId};
 use crate::metrics::RunMetrics;
 use crate::run::{CheckpointKind, Queue, RunList, RunState};
-use crate::worker::{ClaimRequest, UploadCheckpoint};
+use crate::worker::{ClaimRequest, UploadArtifact, UploadCheckpoint};
 
 #[tokio::test]
 async fn a_problem_document_becomes_a_typed_error_with_every_field() {
@@ -82,12 +82,18 @@ async fn a_fault_of_the_coordinator_is_transient_and_a_stale_lease_is_not() {
             get(|| async { answer(&problem(409, "stale_lease", "The lease has passed on")) }),
         )
         .route(
+            "/runs",
+            get(|| async { answer(&problem(507, "storage_full", "The store has no room left")) }),
+        )
+        .route(
             "/presets",
             get(|| async { (StatusCode::BAD_GATEWAY, "<html>a proxy</html>") }),
         );
     let client = serve(routes).await;
     assert!(client.queue().await.unwrap_err().is_transient());
     assert!(client.presets().await.unwrap_err().is_transient());
+    let full = client.runs(&RunFilter::default()).await.unwrap_err();
+    assert_eq!((full.is_transient(), full.code()), (true, Some("storage_full")));
     let stale = client.workers().await.unwrap_err();
     assert_eq!((stale.is_transient(), stale.code()), (false, Some("stale_lease")));
 }
@@ -227,6 +233,75 @@ async fn a_checkpoint_is_sent_as_it_lies_on_disk_with_its_length_and_query() {
         .upload_checkpoint(&upload, &directory.path().join("none"))
         .await;
     assert!(matches!(missing, Err(ClientError::File { .. })));
+}
+
+#[tokio::test]
+async fn a_large_file_goes_in_parts_and_on_where_an_outage_cut_it() {
+    use axum::extract::{DefaultBodyLimit, Query};
+
+    use crate::id::UploadId;
+    use crate::upload::{UPLOAD_PART_BYTES, UploadPart, UploadProgress};
+
+    let size = 2 * UPLOAD_PART_BYTES + 1000;
+    let content: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
+    let arrived = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let outage = Arc::new(AtomicUsize::new(1));
+    let upload = UploadId::new();
+    let progress = move |offset: usize| UploadProgress {
+        upload,
+        offset: offset as u64,
+        part_bytes: UPLOAD_PART_BYTES,
+    };
+    let (begun, parts, named) = (arrived.clone(), arrived.clone(), arrived.clone());
+    let routes = Router::new()
+        .route(
+            "/worker/uploads",
+            post(move || async move { Json(progress(begun.lock().unwrap().len())) }),
+        )
+        .route(
+            "/worker/uploads/{id}",
+            axum::routing::patch(
+                move |Query(part): Query<UploadPart>, body: axum::body::Bytes| async move {
+                    let mut arrived = parts.lock().unwrap();
+                    assert_eq!(part.first_byte, arrived.len() as u64);
+                    if !arrived.is_empty() && outage.swap(0, Ordering::SeqCst) == 1 {
+                        return answer(&problem(503, "unavailable", "The database is away"));
+                    }
+                    arrived.extend_from_slice(&body);
+                    axum::response::IntoResponse::into_response(Json(progress(arrived.len())))
+                },
+            ),
+        )
+        .route(
+            "/worker/artifacts",
+            post(move |uri: Uri, body: axum::body::Bytes| async move {
+                assert!(uri.query().unwrap().ends_with(&format!("&upload={upload}")));
+                assert!(body.is_empty());
+                assert_eq!(named.lock().unwrap().len() as u64, size);
+                StatusCode::CREATED
+            }),
+        )
+        .layer(DefaultBodyLimit::disable());
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("large");
+    std::fs::write(&file, &content).unwrap();
+    let upload = UploadArtifact {
+        attempt: AttemptId::new(),
+        token: FencingToken(1),
+        name: "large".to_owned(),
+        sha256: "0".repeat(64),
+        size_bytes: size,
+    };
+    let client = serve(routes).await;
+    assert!(
+        client
+            .upload_artifact(&upload, &file)
+            .await
+            .unwrap_err()
+            .is_transient()
+    );
+    client.upload_artifact(&upload, &file).await.unwrap();
+    assert!(*arrived.lock().unwrap() == content);
 }
 
 /// One event in the stream's own form.

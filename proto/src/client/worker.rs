@@ -1,11 +1,13 @@
 //! The worker's side: register, claim, heartbeat, metrics, logs, checkpoints, finish.
 
+use std::io::{self, SeekFrom};
 use std::path::Path;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::{Body, Method, RequestBuilder, StatusCode};
 use serde::Serialize;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 use uuid::Uuid;
 
@@ -13,11 +15,14 @@ use super::{Client, ClientError};
 use crate::id::AttemptId;
 use crate::log::{LogBatch, LogsAccepted};
 use crate::metrics::{MetricsAccepted, MetricsBatch, POSTCARD};
+use crate::upload::{BeginUpload, UploadPart, UploadProgress};
 use crate::worker::{
     Claim, ClaimRequest, FinishAttempt, Heartbeat, HeartbeatAnswer, RegisterWorker, UploadArtifact,
     UploadCheckpoint, WorkerCanary, WorkerRegistered,
 };
 
+/// Files above this go in parts.
+const IN_PARTS_FROM: u64 = 24 << 20;
 /// How long after the end of its wait a claim may still be answered.
 const CLAIM_GRACE: Duration = Duration::from_secs(10);
 /// How long an upload may take beside the transfer itself.
@@ -89,12 +94,25 @@ impl Client {
         self.json(traced(request, batch.attempt).json(batch)).await
     }
 
-    /// Sends a checkpoint from a file, without holding it in memory. Safe to repeat.
+    /// Sends a checkpoint from a file, without holding it in memory, in parts where it is large. Safe to repeat: what
+    /// arrived of a large one is not sent again.
     ///
     /// # Errors
-    /// [`ClientError::File`], and problems with the codes `stale_lease`, `sequence_gap`, `checksum_mismatch`.
+    /// [`ClientError::File`], and problems with the codes `stale_lease`, `sequence_gap`, `checksum_mismatch`,
+    /// `storage_full`.
     pub async fn upload_checkpoint(&self, upload: &UploadCheckpoint, file: &Path) -> Result<(), ClientError> {
-        self.upload_checkpoint_body(upload, content_of(file).await?).await
+        if upload.size_bytes <= IN_PARTS_FROM {
+            return self.upload_checkpoint_body(upload, content_of(file).await?).await;
+        }
+        let begin = BeginUpload {
+            attempt: upload.attempt,
+            token: upload.token,
+            sha256: upload.sha256.clone(),
+            size_bytes: upload.size_bytes,
+        };
+        let held = self.upload_in_parts(&begin, file).await?;
+        self.finish_upload("checkpoints", upload, held, upload.size_bytes)
+            .await
     }
 
     /// Sends a checkpoint from bytes or a stream of bytes. Safe to repeat with the same bytes.
@@ -116,14 +134,82 @@ impl Client {
         .await
     }
 
-    /// Sends a file that a run made, without holding it in memory. Safe to repeat.
+    /// Sends a file that a run made, as [`Client::upload_checkpoint`] sends a checkpoint.
     ///
     /// # Errors
-    /// [`ClientError::File`], and problems with the codes `stale_lease`, `checksum_mismatch`.
+    /// [`ClientError::File`], and problems with the codes `stale_lease`, `checksum_mismatch`, `storage_full`.
     pub async fn upload_artifact(&self, upload: &UploadArtifact, file: &Path) -> Result<(), ClientError> {
-        let content = content_of(file).await?;
-        self.upload("artifacts", upload.attempt, upload, upload.size_bytes, content)
+        if upload.size_bytes <= IN_PARTS_FROM {
+            let content = content_of(file).await?;
+            return self
+                .upload("artifacts", upload.attempt, upload, upload.size_bytes, content)
+                .await;
+        }
+        let begin = BeginUpload {
+            attempt: upload.attempt,
+            token: upload.token,
+            sha256: upload.sha256.clone(),
+            size_bytes: upload.size_bytes,
+        };
+        let held = self.upload_in_parts(&begin, file).await?;
+        self.finish_upload("artifacts", upload, held, upload.size_bytes)
             .await
+    }
+
+    /// Sends what the coordinator does not have yet of a large file, part by part.
+    async fn upload_in_parts(&self, begin: &BeginUpload, file: &Path) -> Result<UploadProgress, ClientError> {
+        let unreadable = |source| ClientError::File {
+            path: file.to_owned(),
+            source,
+        };
+        let mut content = tokio::fs::File::open(file).await.map_err(unreadable)?;
+        let mut progress: UploadProgress = self.post(&["worker", "uploads"], begin).await?;
+        content
+            .seek(SeekFrom::Start(progress.offset))
+            .await
+            .map_err(unreadable)?;
+        while progress.offset < begin.size_bytes {
+            let mut part = Vec::new();
+            let wanted = progress.part_bytes.min(begin.size_bytes - progress.offset);
+            (&mut content)
+                .take(wanted)
+                .read_to_end(&mut part)
+                .await
+                .map_err(unreadable)?;
+            if part.is_empty() {
+                return Err(unreadable(io::ErrorKind::UnexpectedEof.into()));
+            }
+            let id = progress.upload.to_string();
+            let query = UploadPart {
+                attempt: begin.attempt,
+                token: begin.token,
+                first_byte: progress.offset,
+            };
+            let request = self
+                .request(Method::PATCH, &["worker", "uploads", &id])
+                .query(&query)
+                .timeout(upload_limit(part.len() as u64))
+                .header(CONTENT_TYPE, "application/octet-stream")
+                .body(part);
+            progress = self.json(request).await?;
+        }
+        Ok(progress)
+    }
+
+    /// Says what an upload whose parts are all there is. The coordinator reads them all before it answers.
+    async fn finish_upload(
+        &self,
+        place: &str,
+        query: &impl Serialize,
+        held: UploadProgress,
+        size_bytes: u64,
+    ) -> Result<(), ClientError> {
+        let request = self
+            .request(Method::POST, &["worker", place])
+            .query(query)
+            .query(&[("upload", held.upload)])
+            .timeout(upload_limit(size_bytes));
+        self.send(request).await.map(drop)
     }
 
     async fn upload(
@@ -134,11 +220,10 @@ impl Client {
         size_bytes: u64,
         content: Body,
     ) -> Result<(), ClientError> {
-        let transfer = Duration::from_secs(size_bytes / SLOWEST_UPLOAD_BYTES_PER_SECOND);
         let request = self
             .request(Method::POST, &["worker", place])
             .query(query)
-            .timeout(UPLOAD_GRACE + transfer)
+            .timeout(upload_limit(size_bytes))
             .header(CONTENT_TYPE, "application/octet-stream")
             .header(CONTENT_LENGTH, size_bytes)
             .body(content);
@@ -154,6 +239,10 @@ impl Client {
         let request = traced(request, finish.attempt);
         self.send(request.json(finish)).await.map(drop)
     }
+}
+
+fn upload_limit(size_bytes: u64) -> Duration {
+    UPLOAD_GRACE + Duration::from_secs(size_bytes / SLOWEST_UPLOAD_BYTES_PER_SECOND)
 }
 
 /// Says that a request is part of an attempt, as W3C's trace context has it: the attempt's id is the trace, so that

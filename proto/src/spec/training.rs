@@ -8,6 +8,8 @@ use super::read::{Choice, Table};
 use super::task::TaskName;
 use super::{ExperimentKind, is_default};
 
+/// Most checkpoints of a run that are kept beside the best and the last.
+pub const MAX_KEPT: u64 = 1000;
 /// Most batches of a run.
 pub const MAX_BATCHES: u64 = 10_000_000;
 
@@ -92,6 +94,10 @@ pub struct TrainingSpec {
     pub clip: f64,
     /// Evaluate and store checkpoints every so many batches.
     pub save_every: u64,
+    /// Keep the first checkpoint at or after each multiple of so many batches, beside the best and the last. What lies
+    /// below, such as a study's defaults, is set aside by 0: none is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_every: Option<u64>,
     /// Tasks to draw from, each with equal chance; all base tasks or all composable pairs.
     pub tasks: Vec<TaskName>,
     /// Weights of the loss terms.
@@ -118,15 +124,32 @@ impl TrainingSpec {
             learning_rate: table.number("learning_rate", 1e-9..=1.0, 1e-3),
             clip: table.number("clip", 1e-6..=1e6, 1.0),
             save_every: table.integer("save_every", 1..=MAX_BATCHES, 500),
+            keep_every: table
+                .optional_integer("keep_every", 0..=MAX_BATCHES)
+                .filter(|every| *every > 0),
             tasks: read_tasks(table, TaskName::BASE),
             losses: table.table("losses", |t| LossWeights::read(t, kind, network)),
             frozen: read_frozen(table, kind),
             objective: read_objective(table, kind),
         };
+        training.check_kept(table);
         if let (ExperimentKind::Continue, Some(known)) = (kind, known) {
             check_family(table, &training.tasks, known);
         }
         training
+    }
+}
+
+impl TrainingSpec {
+    /// Refuses to keep more checkpoints than a store should have of one run.
+    fn check_kept(&self, table: &mut Table<'_>) {
+        let Some(every) = self.keep_every else { return };
+        let kept = self.batches / every.max(self.save_every);
+        if kept > MAX_KEPT {
+            let detail = format!("{kept} checkpoints would be kept, more than the {MAX_KEPT} of one run");
+            let least = self.batches.div_ceil(MAX_KEPT);
+            table.problem_with("keep_every", every.into(), detail, &format!("at least {least}"));
+        }
     }
 }
 

@@ -12,6 +12,7 @@ pub mod log;
 pub mod metrics;
 pub mod pack;
 pub mod plan;
+pub mod retention;
 pub mod retry;
 pub mod revival;
 pub mod secret;

@@ -49,7 +49,7 @@ fn is_for_people(path: &str) -> bool {
 }
 
 fn complete_change(path: &str, operation: &mut Operation) {
-    refuse(operation, &["403"]);
+    refuse(operation, &["403", "507"]);
     if operation.request_body.is_some() {
         refuse(operation, &["400", "413", "415", "422"]);
     }

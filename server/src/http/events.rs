@@ -229,6 +229,11 @@ impl RunStream {
         loop {
             let events = self.store.events_after(self.run, seen).await?;
             let Some(&(last, _)) = events.last() else {
+                if !self.store.has_run(&Projects::All, self.run).await? {
+                    // Whoever comes back is told that the run is gone.
+                    self.sink.send(None, &Event::Reset(Reset {})).await?;
+                    return Err(Ended::Client);
+                }
                 self.wait().await;
                 continue;
             };
@@ -299,7 +304,14 @@ impl AllStream {
             }
             None => self.begin().await?,
         };
+        let mut deleted = self.store.newest_deletion().await?;
         loop {
+            let newest_deletion = self.store.newest_deletion().await?;
+            if newest_deletion > deleted {
+                // What is gone has no event: whoever has a list fetches it anew.
+                self.sink.send(None, &Event::Reset(Reset {})).await?;
+                deleted = newest_deletion;
+            }
             let changed = self
                 .store
                 .changed_runs(&self.visible, newest - SLACK, MAX_CHANGED)

@@ -19,6 +19,9 @@ pub struct Json<T>(pub T);
 /// A body of this type, given as JSON or as postcard.
 pub struct Packed<T>(pub T);
 
+/// A body as it is, up to the route's limit.
+pub struct Whole(pub Bytes);
+
 /// A body as a JSON value, given as JSON or as TOML.
 pub struct Document(pub serde_json::Value);
 
@@ -72,6 +75,14 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Packed<T> {
             }
             _ => Err(unsupported("application/json or application/x-postcard")),
         }
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Whole {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        body(request, state).await.map(Self)
     }
 }
 

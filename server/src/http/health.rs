@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use motif_proto::health::{Component, ComponentState, Readiness};
 use motif_proto::problem::Problem;
 
 use super::problem::ApiError;
+use crate::MIGRATOR;
 use crate::app::Stopping;
+use crate::artifacts::{Artifacts, Health};
+use crate::error::{Error, chain};
 use crate::store::Store;
 
 /// How long the database may take to answer.
@@ -22,26 +27,88 @@ pub async fn alive() -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-/// Whether the database answers; the schema is up to date since the start.
+/// Whether the coordinator can work, component by component: database, migrations, artifacts.
+///
+/// 503 names in `errors` what cannot; it changes by itself when that is mended.
 #[utoipa::path(
     get, path = "/readyz", tag = "health", operation_id = "ready",
     responses(
-        (status = NO_CONTENT, description = "It does"),
-        (status = SERVICE_UNAVAILABLE, body = Problem, content_type = "application/problem+json"),
+        (status = OK, body = Readiness, description = "All components work"),
+        (status = SERVICE_UNAVAILABLE, body = Problem, content_type = "application/problem+json",
+         description = "`errors` names the components that do not"),
     ),
 )]
 pub async fn ready(
     State(store): State<Store>,
+    State(artifacts): State<Artifacts>,
     State(stopping): State<Stopping>,
-) -> Result<StatusCode, ApiError> {
+) -> Result<Json<Readiness>, ApiError> {
     if stopping.0.is_cancelled() {
         return Err(ApiError::unavailable("The coordinator shuts down"));
     }
-    match tokio::time::timeout(LIMIT, store.ping()).await {
-        Ok(answer) => {
-            answer?;
-            Ok(StatusCode::NO_CONTENT)
+    let (mut components, health) = tokio::join!(of_database(&store), artifacts.health());
+    components.push(match health {
+        Health::Good => good("artifacts"),
+        Health::Full => bad(
+            "artifacts",
+            ComponentState::Full,
+            "the artifact store has no room left",
+        ),
+        Health::Away => bad(
+            "artifacts",
+            ComponentState::Away,
+            "the artifact store does not answer",
+        ),
+    });
+    let readiness = Readiness { components };
+    if readiness.is_ready() {
+        Ok(Json(readiness))
+    } else {
+        Err(ApiError::not_ready(&readiness))
+    }
+}
+
+async fn of_database(store: &Store) -> Vec<Component> {
+    let applied = tokio::time::timeout(LIMIT, store.newest_migration()).await;
+    let newest = MIGRATOR.iter().map(|migration| migration.version).max();
+    match applied {
+        Ok(Ok(applied)) if applied >= newest => vec![good("database"), good("migrations")],
+        Ok(Ok(_)) => vec![
+            good("database"),
+            bad(
+                "migrations",
+                ComponentState::Away,
+                "the database is older than this program",
+            ),
+        ],
+        Ok(Err(Error::Storage(error))) => {
+            tracing::warn!(error = %chain(&error), "the database does not answer");
+            no_database()
         }
-        Err(_) => Err(ApiError::timed_out(LIMIT)),
+        Ok(Err(_)) | Err(_) => no_database(),
+    }
+}
+
+fn no_database() -> Vec<Component> {
+    let detail = "the database does not answer";
+    vec![
+        bad("database", ComponentState::Away, detail),
+        bad("migrations", ComponentState::Unknown, detail),
+    ]
+}
+
+fn good(name: &str) -> Component {
+    Component {
+        name: name.to_owned(),
+        state: ComponentState::Good,
+        detail: None,
+    }
+}
+
+fn bad(name: &str, state: ComponentState, detail: &str) -> Component {
+    Component {
+        name: name.to_owned(),
+        state,
+        detail: Some(detail.to_owned()),
     }
 }

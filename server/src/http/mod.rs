@@ -31,6 +31,7 @@ pub mod statistics;
 pub mod studies;
 pub mod tokens;
 mod upload;
+pub mod uploads;
 pub mod visible;
 pub mod webhooks;
 pub mod worker;

@@ -7,8 +7,10 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use motif_proto::health::Readiness;
 use motif_proto::problem::{FieldProblem, PROBLEM_JSON, Problem};
 
+use crate::artifacts;
 use crate::error::{Error, chain};
 use crate::tokens;
 
@@ -129,6 +131,44 @@ impl ApiError {
         )
     }
 
+    /// 503: these components do not work.
+    #[must_use]
+    pub fn not_ready(readiness: &Readiness) -> Self {
+        let errors: Vec<FieldProblem> = readiness
+            .components
+            .iter()
+            .filter_map(|component| {
+                Some(FieldProblem {
+                    pointer: format!("/{}", component.name),
+                    detail: component.detail.clone()?,
+                    given: Some(serde_json::json!(component.state)),
+                    allowed: None,
+                    nearest: None,
+                })
+            })
+            .collect();
+        let details: Vec<&str> = errors.iter().map(|error| error.detail.as_str()).collect();
+        let mut error = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not_ready",
+            "Not ready",
+            sentence(&details.join("; ")),
+        );
+        error.0.errors = errors;
+        error
+    }
+
+    /// 507: no room, until somebody makes some.
+    #[must_use]
+    pub fn storage_full(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::INSUFFICIENT_STORAGE,
+            "storage_full",
+            "Storage full",
+            detail,
+        )
+    }
+
     /// 500: our fault; the log has the rest.
     #[must_use]
     pub fn internal() -> Self {
@@ -197,6 +237,8 @@ impl ApiError {
                 (StatusCode::CONFLICT, "run_ended", "The run has ended")
             }
             Error::NotAsItStands { .. } => (StatusCode::CONFLICT, "run_not_ended", "The run has not ended"),
+            Error::RunNotEnded { .. } => (StatusCode::CONFLICT, "run_not_ended", "The run has not ended"),
+            Error::RunInUse { .. } => (StatusCode::CONFLICT, "run_in_use", "Others need the run"),
             Error::InvalidMetrics(_) => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "invalid_metrics",
@@ -219,21 +261,51 @@ impl ApiError {
             Error::TooManyWebhooks => (StatusCode::CONFLICT, "too_many_webhooks", "Too many webhooks"),
             Error::ProjectExists(_) => (StatusCode::CONFLICT, "project_exists", "The project exists"),
             Error::UploadCut(_) => (StatusCode::BAD_REQUEST, "upload_cut", "Upload cut short"),
+            Error::UnknownUpload(_) => (StatusCode::NOT_FOUND, "unknown_upload", "No such upload"),
+            Error::TooManyUploads(_) => (StatusCode::CONFLICT, "too_many_uploads", "Too many uploads"),
+            Error::OffsetMismatch { .. } => (
+                StatusCode::CONFLICT,
+                "offset_mismatch",
+                "Not the part that comes next",
+            ),
+            Error::UploadTooLong { .. } => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "upload_too_long",
+                "Not a part of the upload",
+            ),
             Error::Storage(source) => {
                 tracing::error!(error = %chain(error), "storage failed");
-                return if is_outage(source) {
+                return if is_full(source) {
+                    Self::storage_full("The database has no room left; nothing was stored")
+                } else if is_outage(source) {
                     Self::unavailable("The database does not answer; try again")
                 } else {
                     Self::internal()
                 };
             }
-            Error::Artifacts(_) | Error::Damaged(_) | Error::NoRandomness(_) => {
+            Error::Artifacts(source) => {
+                tracing::error!(error = %chain(error), "the artifact store failed");
+                return match source {
+                    source if artifacts::is_full(source) => {
+                        Self::storage_full("The artifact store has no room left; nothing was stored")
+                    }
+                    // What the database names is not there: waiting does not mend that.
+                    object_store::Error::NotFound { .. } => Self::internal(),
+                    _ => Self::unavailable("The artifact store does not answer; try again"),
+                };
+            }
+            Error::Damaged(_) | Error::NoRandomness(_) => {
                 tracing::error!(error = %chain(error), "a request failed");
                 return Self::internal();
             }
         };
         Self::new(status, code, title, sentence(&error.to_string()))
     }
+}
+
+/// Whether the database's disk is full.
+fn is_full(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(error) if error.code().as_deref() == Some("53100"))
 }
 
 /// Whether trying again later can help.
@@ -248,6 +320,15 @@ fn is_outage(error: &sqlx::Error) -> bool {
                 || code == "55P03"
         }),
         _ => false,
+    }
+}
+
+/// When to try again, in seconds: soon after an outage, later where somebody has to make room first.
+fn retry_after(status: u16) -> Option<HeaderValue> {
+    match status {
+        503 => Some(HeaderValue::from_static("2")),
+        507 => Some(HeaderValue::from_static("15")),
+        _ => None,
     }
 }
 
@@ -293,6 +374,9 @@ pub async fn render_problems(request: Request, next: Next) -> Response {
             headers.remove(header::CONTENT_LENGTH);
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            if let Some(wait) = retry_after(problem.status) {
+                headers.entry(header::RETRY_AFTER).or_insert(wait);
+            }
             *response.body_mut() = Body::from(body);
         }
         Err(error) => tracing::error!(%error, "a problem could not be written down"),

@@ -157,6 +157,12 @@ const KINDS: &[Kind] = &[
     ),
     kind(
         404,
+        "unknown_upload",
+        "No such upload",
+        "Only workers meet this: the upload ended or was given up. Begin it anew.",
+    ),
+    kind(
+        404,
         "unknown_webhook",
         "No such webhook",
         "There is no webhook with this id.",
@@ -172,6 +178,12 @@ const KINDS: &[Kind] = &[
         "method_not_allowed",
         "Method not allowed",
         "The header Allow says what the address knows.",
+    ),
+    kind(
+        409,
+        "offset_mismatch",
+        "Not the part that comes next",
+        "Begin the upload again with the same content: the answer says where it goes on.",
     ),
     kind(
         409,
@@ -199,6 +211,12 @@ const KINDS: &[Kind] = &[
     ),
     kind(
         409,
+        "run_in_use",
+        "Others need the run",
+        "Others start from it or have yet to begin after it; the detail names some. Delete those before, or with it.",
+    ),
+    kind(
+        409,
         "run_not_ended",
         "The run has not ended",
         "What was asked for can be done only to a run that has ended.",
@@ -220,6 +238,12 @@ const KINDS: &[Kind] = &[
         "token_name_taken",
         "The name is taken",
         "Another token has this name: choose one that says what it is for.",
+    ),
+    kind(
+        409,
+        "too_many_uploads",
+        "Too many uploads",
+        "The attempt has as many uploads open as it may have: finish one first.",
     ),
     kind(
         409,
@@ -300,6 +324,12 @@ const KINDS: &[Kind] = &[
         "The run has as many files as a run may have.",
     ),
     kind(
+        422,
+        "upload_too_long",
+        "Not a part of the upload",
+        "The part is empty or reaches past the end that was announced.",
+    ),
+    kind(
         429,
         "rate_limited",
         "Too many requests",
@@ -319,6 +349,12 @@ const KINDS: &[Kind] = &[
     ),
     kind(
         503,
+        "not_ready",
+        "Not ready",
+        "The member `errors` names what does not work: the database, its schema or the artifact store.",
+    ),
+    kind(
+        503,
         "timeout",
         "Timeout",
         "The answer took too long: try again after Retry-After.",
@@ -327,7 +363,13 @@ const KINDS: &[Kind] = &[
         503,
         "unavailable",
         "Unavailable",
-        "The database does not answer, or the coordinator stops: try again after Retry-After.",
+        "The database or the artifact store does not answer, or the coordinator stops: try again after Retry-After.",
+    ),
+    kind(
+        507,
+        "storage_full",
+        "Storage full",
+        "There is no room; nothing was stored. Somebody has to make some: try again after Retry-After.",
     ),
 ];
 

@@ -2,9 +2,10 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use motif_proto::id::RunId;
 use motif_proto::problem::Problem;
-use motif_proto::run::{RunChange, RunDetail, RunSummary};
+use motif_proto::run::{DeleteRuns, MAX_DELETED, RunChange, RunDetail, RunSummary};
 
 use super::extract::{Id, Json as JsonBody};
 use super::problem::ApiError;
@@ -23,6 +24,55 @@ use crate::store::Store;
 )]
 pub async fn show(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Json<RunDetail>, ApiError> {
     Ok(Json(store.run_detail(run).await?))
+}
+
+/// Delete a run that has ended.
+///
+/// It is gone from every list when the answer comes; its points, files and logs go in the background. A run that has
+/// not ended is cancelled first (409, `run_not_ended`); one from which others start, or after which others have yet to
+/// begin, stays for as long as they do (409, `run_in_use`, naming some of them). Safe to repeat.
+#[utoipa::path(
+    delete, path = "/runs/{id}", tag = "runs", operation_id = "delete_run",
+    params(("id" = RunId, Path, description = "The run")),
+    responses(
+        (status = ACCEPTED, description = "It is gone, and its data goes"),
+        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json"),
+        (status = CONFLICT, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn delete(
+    State(store): State<Store>,
+    actor: Actor,
+    Id(run): Id<RunId>,
+) -> Result<StatusCode, ApiError> {
+    store.delete_runs(&[run], &actor).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// Delete runs that have ended, all or none.
+///
+/// As one by one, but runs that need each other may go together.
+#[utoipa::path(
+    post, path = "/runs/delete", tag = "runs", operation_id = "delete_runs", request_body = DeleteRuns,
+    responses(
+        (status = ACCEPTED, description = "They are gone, and their data goes"),
+        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json"),
+        (status = CONFLICT, body = Problem, content_type = "application/problem+json",
+         description = "`run_not_ended` or `run_in_use`"),
+        (status = UNPROCESSABLE_ENTITY, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn delete_many(
+    State(store): State<Store>,
+    actor: Actor,
+    JsonBody(request): JsonBody<DeleteRuns>,
+) -> Result<StatusCode, ApiError> {
+    if !(1..=MAX_DELETED).contains(&request.runs.len()) {
+        let detail = format!("`runs` has 1 to {MAX_DELETED} ids, not {}", request.runs.len());
+        return Err(ApiError::invalid_body(detail));
+    }
+    store.delete_runs(&request.runs, &actor).await?;
+    Ok(StatusCode::ACCEPTED)
 }
 
 /// Change a run's name, tags, notes or priority.

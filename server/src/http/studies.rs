@@ -155,6 +155,29 @@ pub async fn cancel(
     Ok(Json(store.cancel_study(study, &actor).await?))
 }
 
+/// Delete a study with all its runs, or nothing of it.
+///
+/// Study and runs are gone when the answer comes; points, files and logs go in the background. Its runs have to have
+/// ended (409, `run_not_ended`), and no run outside may start from them (409, `run_in_use`, naming some). Safe to repeat.
+#[utoipa::path(
+    delete, path = "/studies/{id}", tag = "studies", operation_id = "delete_study",
+    params(("id" = StudyId, Path, description = "The study")),
+    responses(
+        (status = ACCEPTED, description = "It is gone, and its data goes"),
+        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json"),
+        (status = CONFLICT, body = Problem, content_type = "application/problem+json",
+         description = "`run_not_ended` or `run_in_use`"),
+    ),
+)]
+pub async fn delete(
+    State(store): State<Store>,
+    actor: Actor,
+    Id(study): Id<StudyId>,
+) -> Result<StatusCode, ApiError> {
+    store.delete_study(study, &actor).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
 /// What a run came from and what came from it, with the checkpoints in between.
 #[utoipa::path(
     get, path = "/runs/{id}/lineage", tag = "runs", operation_id = "run_lineage",

@@ -4,7 +4,7 @@
 //! not compile as one.
 
 use motif_proto::access::Scope;
-use motif_proto::id::{ArtifactId, CheckpointId, RunId, StudyId, TokenId, WebhookId, WorkerId};
+use motif_proto::id::{ArtifactId, CheckpointId, RunId, StudyId, TokenId, UploadId, WebhookId, WorkerId};
 use serde::de::DeserializeOwned;
 
 use crate::domain::access::Principal;
@@ -74,6 +74,19 @@ impl Owned for ArtifactId {
         match principal.projects.filter() {
             None => Ok(true),
             Some(projects) => store.is_artifact_in(self, projects).await,
+        }
+    }
+}
+
+impl Owned for UploadId {
+    fn unknown(self) -> Error {
+        Error::UnknownUpload(self)
+    }
+
+    async fn is_visible(self, store: &Store, principal: &Principal) -> Result<bool, Error> {
+        match principal.projects.filter() {
+            None => Ok(true),
+            Some(projects) => store.is_upload_in(self, projects).await,
         }
     }
 }

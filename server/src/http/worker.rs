@@ -13,7 +13,7 @@ use motif_proto::id::AttemptId;
 use motif_proto::log::{LogBatch, LogsAccepted};
 use motif_proto::metrics::{MetricsAccepted, MetricsBatch};
 use motif_proto::problem::Problem;
-use motif_proto::run::Checkpoint;
+use motif_proto::run::{Checkpoint, CheckpointKind};
 use motif_proto::worker::{
     Claim, ClaimRequest, FinishAttempt, Heartbeat, HeartbeatAnswer, HeldLease, MAX_CLAIM_WAIT_SECONDS,
     RegisterWorker, UploadArtifact, UploadCheckpoint, Verdict, WorkerCanary, WorkerRegistered,
@@ -24,7 +24,8 @@ use tokio::time::timeout;
 
 use super::extract::{Json, Packed, Query};
 use super::problem::ApiError;
-use super::upload::Announced;
+use super::upload::{Announced, Upload};
+use super::uploads::Received;
 use crate::app::{AppState, Leases};
 use crate::artifacts::Artifacts;
 use crate::config::heartbeat_seconds;
@@ -233,32 +234,45 @@ pub async fn logs(
 ///
 /// Safe to repeat. It is named only when its bytes have the length and the hash given.
 #[utoipa::path(
-    post, path = "/worker/checkpoints", tag = "worker", params(UploadCheckpoint),
+    post, path = "/worker/checkpoints", tag = "worker", params(UploadCheckpoint, Received),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses(
         (status = CREATED, body = Checkpoint),
         (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json"),
         (status = NOT_FOUND, body = Problem, content_type = "application/problem+json"),
         (status = CONFLICT, body = Problem, content_type = "application/problem+json",
-         description = "`stale_lease` or `sequence_gap`"),
+         description = "`stale_lease`, `sequence_gap`, or `offset_mismatch` where parts are missing"),
         (status = PAYLOAD_TOO_LARGE, body = Problem, content_type = "application/problem+json"),
         (status = UNPROCESSABLE_ENTITY, body = Problem, content_type = "application/problem+json",
          description = "`checksum_mismatch`: nothing was named"),
+        (status = INSUFFICIENT_STORAGE, body = Problem, content_type = "application/problem+json",
+         description = "`storage_full`: nothing was named; try again later"),
     ),
 )]
 pub async fn upload_checkpoint(
     State(store): State<Store>,
     State(artifacts): State<Artifacts>,
     Query(upload): Query<UploadCheckpoint>,
+    Query(received): Query<Received>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Answer<Checkpoint>), ApiError> {
-    let announced = Announced::check(&upload.sha256, upload.size_bytes, &headers)?;
-    store.admit_checkpoint(&upload).await?;
-    let staged = announced.receive(&artifacts, body).await?;
-    let named = store.name_checkpoint(&upload, &staged, &artifacts).await;
-    staged.discard(&artifacts).await;
-    Ok((StatusCode::CREATED, Answer(named?)))
+    if upload.kind == CheckpointKind::Kept {
+        return Err(ApiError::invalid_query(
+            "`kind` is `best` or `last`: which are kept the coordinator decides",
+        ));
+    }
+    Announced::check(&upload.sha256, upload.size_bytes)?.check_length(&headers)?;
+    let promised = &store.admit_checkpoint(&upload, received.upload).await?;
+    let named = Upload {
+        store: &store,
+        artifacts: &artifacts,
+        promised,
+        in_parts: received.upload.is_some(),
+    }
+    .carry_out(body, store.name_checkpoint(&upload, promised, &artifacts))
+    .await?;
+    Ok((StatusCode::CREATED, Answer(named)))
 }
 
 /// Upload a file that the run made.
@@ -266,23 +280,26 @@ pub async fn upload_checkpoint(
 /// Safe to repeat. It is named only when its bytes have the length and the hash given; a newer file of the same
 /// name replaces the older.
 #[utoipa::path(
-    post, path = "/worker/artifacts", tag = "worker", params(UploadArtifact),
+    post, path = "/worker/artifacts", tag = "worker", params(UploadArtifact, Received),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses(
         (status = CREATED, body = Artifact),
         (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json"),
         (status = NOT_FOUND, body = Problem, content_type = "application/problem+json"),
         (status = CONFLICT, body = Problem, content_type = "application/problem+json",
-         description = "`stale_lease`"),
+         description = "`stale_lease`, or `offset_mismatch` where parts are missing"),
         (status = PAYLOAD_TOO_LARGE, body = Problem, content_type = "application/problem+json"),
         (status = UNPROCESSABLE_ENTITY, body = Problem, content_type = "application/problem+json",
          description = "`checksum_mismatch` or `too_many_artifacts`: nothing was named"),
+        (status = INSUFFICIENT_STORAGE, body = Problem, content_type = "application/problem+json",
+         description = "`storage_full`: nothing was named; try again later"),
     ),
 )]
 pub async fn upload_artifact(
     State(store): State<Store>,
     State(artifacts): State<Artifacts>,
     Query(upload): Query<UploadArtifact>,
+    Query(received): Query<Received>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Answer<Artifact>), ApiError> {
@@ -292,12 +309,17 @@ pub async fn upload_artifact(
         );
         return Err(ApiError::invalid_query(detail));
     }
-    let announced = Announced::check(&upload.sha256, upload.size_bytes, &headers)?;
-    store.admit_artifact(&upload).await?;
-    let staged = announced.receive(&artifacts, body).await?;
-    let named = store.name_artifact(&upload, &staged, &artifacts).await;
-    staged.discard(&artifacts).await;
-    Ok((StatusCode::CREATED, Answer(named?)))
+    Announced::check(&upload.sha256, upload.size_bytes)?.check_length(&headers)?;
+    let promised = &store.admit_artifact(&upload, received.upload).await?;
+    let named = Upload {
+        store: &store,
+        artifacts: &artifacts,
+        promised,
+        in_parts: received.upload.is_some(),
+    }
+    .carry_out(body, store.name_artifact(&upload, promised, &artifacts))
+    .await?;
+    Ok((StatusCode::CREATED, Answer(named)))
 }
 
 /// Report how an attempt ended.

@@ -9,10 +9,12 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use motif_proto::monitoring::coordinator::{STORAGE_BYTES, STORAGE_DURATION};
+use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
+    CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartId, MultipartUpload,
+    ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
+    UploadPart,
 };
 
 use super::observe;
@@ -121,6 +123,41 @@ impl<S: ObjectStore> ObjectStore for Measured<S> {
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
         timed("rename", self.0.rename_opts(from, to, options)).await
+    }
+}
+
+#[async_trait]
+impl<S: MultipartStore> MultipartStore for Measured<S> {
+    async fn create_multipart(&self, path: &Path) -> Result<MultipartId> {
+        timed("put_begin", self.0.create_multipart(path)).await
+    }
+
+    async fn put_part(
+        &self,
+        path: &Path,
+        id: &MultipartId,
+        index: usize,
+        data: PutPayload,
+    ) -> Result<PartId> {
+        let length = data.content_length();
+        let put = timed("put_part", self.0.put_part(path, id, index, data)).await;
+        if put.is_ok() {
+            count("in", length);
+        }
+        put
+    }
+
+    async fn complete_multipart(
+        &self,
+        path: &Path,
+        id: &MultipartId,
+        parts: Vec<PartId>,
+    ) -> Result<PutResult> {
+        timed("put_end", self.0.complete_multipart(path, id, parts)).await
+    }
+
+    async fn abort_multipart(&self, path: &Path, id: &MultipartId) -> Result<()> {
+        timed("abort", self.0.abort_multipart(path, id)).await
     }
 }
 

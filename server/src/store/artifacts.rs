@@ -2,13 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use motif_proto::artifact::{Artifact, ArtifactList, MAX_ARTIFACTS};
-use motif_proto::id::{ArtifactId, AttemptId, RunId};
+use motif_proto::id::{ArtifactId, AttemptId, RunId, UploadId};
 use motif_proto::worker::{HeldLease, UploadArtifact};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
-use super::{Result, Store, attempts, blobs, events, unsigned};
-use crate::artifacts::{Artifacts, Staged};
+use super::uploads::{self, Promised};
+use super::{Result, Store, attempts, events, unsigned};
+use crate::artifacts::Artifacts;
 use crate::error::Error;
 use crate::signals::Signal;
 
@@ -56,29 +57,40 @@ const fn lease_of(upload: &UploadArtifact) -> HeldLease {
 }
 
 impl Store {
-    /// Whether an upload may begin; spares the transfer of what would be refused at its end.
+    /// Whether an upload may begin; spares the transfer of what would be refused at its end. `received` is one that
+    /// came in parts.
     ///
     /// # Errors
-    /// [`Error::UnknownAttempt`], [`Error::StaleLease`], [`Error::TooManyArtifacts`], storage.
-    pub async fn admit_artifact(&self, upload: &UploadArtifact) -> Result<()> {
+    /// [`Error::UnknownAttempt`], [`Error::StaleLease`], [`Error::TooManyArtifacts`], [`Error::UnknownUpload`],
+    /// storage.
+    pub async fn admit_artifact(
+        &self,
+        upload: &UploadArtifact,
+        received: Option<UploadId>,
+    ) -> Result<Promised> {
         let mut tx = self.pool.begin().await?;
         let locked = attempts::lock_live(&mut tx, lease_of(upload)).await?;
         require_room(&mut tx, locked.run, &upload.name).await?;
+        let (attempt, sha256, size) = (upload.attempt, &upload.sha256, upload.size_bytes);
+        let promised = match received {
+            Some(id) => uploads::find_promised(&mut tx, id, attempt, sha256, size).await?,
+            None => uploads::promise(&mut tx, attempt, sha256, size, false).await?,
+        };
         tx.commit().await?;
-        Ok(())
+        Ok(promised)
     }
 
     /// Names bytes that were received and verified, in place of an older file of the same name. Safe to repeat: the
     /// same content from the same attempt is the same artifact.
     ///
     /// # Errors
-    /// [`Error::StaleLease`], [`Error::TooManyArtifacts`], storage, the artifact store.
+    /// [`Error::StaleLease`], [`Error::TooManyArtifacts`], [`Error::UnknownUpload`] after a day, storage.
     #[tracing::instrument(name = "artifact.write", skip_all,
         fields(attempt.id = %upload.attempt, artifact.name = upload.name, size_bytes = upload.size_bytes))]
     pub async fn name_artifact(
         &self,
         upload: &UploadArtifact,
-        staged: &Staged,
+        promised: &Promised,
         artifacts: &Artifacts,
     ) -> Result<Artifact> {
         let mut tx = self.pool.begin().await?;
@@ -88,10 +100,12 @@ impl Store {
             && old.sha256 == upload.sha256
             && old.attempt == upload.attempt
         {
+            uploads::redeem(&mut tx, promised).await?;
+            tx.commit().await?;
             return Ok(old.clone());
         }
         require_room(&mut tx, locked.run, &upload.name).await?;
-        blobs::keep(&mut tx, &upload.sha256, upload.size_bytes, staged, artifacts).await?;
+        uploads::redeem(&mut tx, promised).await?;
         let id = ArtifactId::new();
         sqlx::query(
             "insert into artifacts (id, run_id, attempt_id, name, sha256) values ($1, $2, $3, $4, $5)

@@ -66,6 +66,32 @@ pub async fn record(connection: &mut PgConnection, actor: &Actor, entry: Entry<'
     Ok(())
 }
 
+/// Adds entries about many things that went through one deed.
+///
+/// # Errors
+/// Storage.
+pub async fn record_all(connection: &mut PgConnection, actor: &Actor, entries: Vec<Entry<'_>>) -> Result<()> {
+    let who = &actor.principal;
+    sqlx::query(
+        "insert into audit (actor, name, token_id, session_id, action, subject, project, request_id, details)
+         select $1, $2, $3, $4, action, subject, project, $8, details
+         from unnest($5::text[], $6::text[], $7::text[], $9::jsonb[]) as e (action, subject, project, details)",
+    )
+    .bind(who.kind.as_str())
+    .bind(&who.name)
+    .bind(who.token.map(|token| token.0))
+    .bind(who.session.map(|session| session.0))
+    .bind(entries.iter().map(|entry| entry.action).collect::<Vec<_>>())
+    .bind(entries.iter().map(|entry| entry.subject.as_ref()).collect::<Vec<_>>())
+    .bind(entries.iter().map(|entry| entry.project).collect::<Vec<_>>())
+    .bind(&actor.request_id)
+    .bind(entries.iter().map(|entry| Json(&entry.details)).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    actor.set_recorded();
+    Ok(())
+}
+
 /// Which entries to list; everything that is absent lets all through.
 #[derive(Clone, Debug, Default)]
 pub struct AuditFilter {

@@ -1,14 +1,16 @@
 //! Checkpoints, and which bytes of the artifact store they name.
 
 use chrono::{DateTime, Utc};
-use motif_proto::id::{AttemptId, CheckpointId, RunId};
+use motif_proto::id::{AttemptId, CheckpointId, RunId, UploadId};
 use motif_proto::run::{Checkpoint, CheckpointKind, CheckpointList};
 use motif_proto::worker::{HeldLease, UploadCheckpoint};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
-use super::{Result, Store, attempts, blobs, events, signed, unsigned, word};
-use crate::artifacts::{Artifacts, Staged};
+use super::uploads::{self, Promised};
+use super::{Result, Store, attempts, events, signed, unsigned, word};
+use crate::artifacts::Artifacts;
+use crate::domain::retention;
 use crate::error::Error;
 use crate::signals::Signal;
 
@@ -63,29 +65,39 @@ const fn lease_of(upload: &UploadCheckpoint) -> HeldLease {
 }
 
 impl Store {
-    /// Whether an upload may begin; spares the transfer of what would be refused at its end.
+    /// Whether an upload may begin; spares the transfer of what would be refused at its end. `received` is one that
+    /// came in parts.
     ///
     /// # Errors
-    /// [`Error::UnknownAttempt`], [`Error::StaleLease`], [`Error::SequenceGap`], storage.
-    pub async fn admit_checkpoint(&self, upload: &UploadCheckpoint) -> Result<()> {
+    /// [`Error::UnknownAttempt`], [`Error::StaleLease`], [`Error::SequenceGap`], [`Error::UnknownUpload`], storage.
+    pub async fn admit_checkpoint(
+        &self,
+        upload: &UploadCheckpoint,
+        received: Option<UploadId>,
+    ) -> Result<Promised> {
         let mut tx = self.pool.begin().await?;
         let locked = attempts::lock_live(&mut tx, lease_of(upload)).await?;
         attempts::require_sequence(&locked, upload.metrics_sequence)?;
+        let (attempt, sha256, size) = (upload.attempt, &upload.sha256, upload.size_bytes);
+        let promised = match received {
+            Some(id) => uploads::find_promised(&mut tx, id, attempt, sha256, size).await?,
+            None => uploads::promise(&mut tx, attempt, sha256, size, false).await?,
+        };
         tx.commit().await?;
-        Ok(())
+        Ok(promised)
     }
 
     /// Names bytes that were received and verified, in place of an older checkpoint of the same kind. Safe to
     /// repeat: the same content for the same batch is the same checkpoint.
     ///
     /// # Errors
-    /// [`Error::StaleLease`], [`Error::SequenceGap`], storage, the artifact store.
+    /// [`Error::StaleLease`], [`Error::SequenceGap`], [`Error::UnknownUpload`] after a day, storage.
     #[tracing::instrument(name = "checkpoint.write", skip_all,
         fields(attempt.id = %upload.attempt, size_bytes = upload.size_bytes))]
     pub async fn name_checkpoint(
         &self,
         upload: &UploadCheckpoint,
-        staged: &Staged,
+        promised: &Promised,
         artifacts: &Artifacts,
     ) -> Result<Checkpoint> {
         let mut tx = self.pool.begin().await?;
@@ -97,9 +109,11 @@ impl Store {
             && old.next_batch == upload.next_batch
             && old.attempt == upload.attempt
         {
+            uploads::redeem(&mut tx, promised).await?;
+            tx.commit().await?;
             return Ok(old.clone());
         }
-        blobs::keep(&mut tx, &upload.sha256, upload.size_bytes, staged, artifacts).await?;
+        uploads::redeem(&mut tx, promised).await?;
         let checkpoint = replace(&mut tx, locked.run, upload).await?;
         if upload.kind == CheckpointKind::Last
             && old.as_ref().is_none_or(|old| upload.next_batch > old.next_batch)
@@ -125,7 +139,8 @@ impl Store {
     /// [`Error::UnknownRun`], storage.
     pub async fn list_checkpoints(&self, run: RunId) -> Result<CheckpointList> {
         let rows: Vec<CheckpointRow> = sqlx::query_as(select_checkpoints!(
-            "where c.run_id = $1 and c.superseded_at is null order by c.created_at desc, c.id desc"
+            "where c.run_id = $1 and (c.superseded_at is null or c.kind = 'kept')
+             order by c.created_at desc, c.id desc"
         ))
         .bind(run.0)
         .fetch_all(&self.pool)
@@ -191,7 +206,36 @@ async fn current(
     row.map(Checkpoint::try_from).transpose()
 }
 
-/// Puts the new checkpoint in the place of the older of its kind, which stays where an experiment starts from it.
+/// Keeps the newest checkpoint of the run, which is about to be replaced, where its turn has come.
+async fn keep_nth(connection: &mut PgConnection, run: RunId) -> Result<()> {
+    let newest: Option<(Uuid, i64, i64, i64)> = sqlx::query_as(
+        "select c.id, c.next_batch, (e.spec::jsonb #>> '{training,keep_every}')::bigint,
+                greatest(r.first_batch, (
+                    select max(k.next_batch) from checkpoints k where k.run_id = r.id and k.kind = 'kept'
+                ))
+         from checkpoints c
+         join runs r on r.id = c.run_id
+         join experiments e on e.id = r.experiment_id
+         where r.id = $1 and c.kind = 'last' and c.superseded_at is null
+           and e.spec::jsonb #> '{training,keep_every}' is not null",
+    )
+    .bind(run.0)
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some((checkpoint, next_batch, every, kept)) = newest else {
+        return Ok(());
+    };
+    if retention::is_kept(unsigned(next_batch), unsigned(kept), unsigned(every)) {
+        sqlx::query("update checkpoints set kind = 'kept', superseded_at = now() where id = $1")
+            .bind(checkpoint)
+            .execute(connection)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Puts the new checkpoint in the place of the older of its kind, which stays where an experiment starts from it or the
+/// spec wants it kept.
 async fn replace(connection: &mut PgConnection, run: RunId, upload: &UploadCheckpoint) -> Result<Checkpoint> {
     // A submission that is about to name the older one holds its row: what follows sees its end.
     sqlx::query(
@@ -201,6 +245,9 @@ async fn replace(connection: &mut PgConnection, run: RunId, upload: &UploadCheck
     .bind(upload.kind.as_str())
     .execute(&mut *connection)
     .await?;
+    if upload.kind == CheckpointKind::Last {
+        keep_nth(connection, run).await?;
+    }
     sqlx::query(
         "update checkpoints set superseded_at = now()
          where run_id = $1 and kind = $2 and superseded_at is null

@@ -14,6 +14,8 @@ use sqlx::types::Json;
 
 use super::{Result, Store};
 
+/// Old events that one statement deletes.
+const PRUNED_AT_ONCE: i64 = 2000;
 /// Events that are read at once.
 const PAGE: i64 = 256;
 
@@ -230,10 +232,23 @@ impl Store {
     /// # Errors
     /// Storage.
     pub async fn prune_events(&self, age: Duration) -> Result<u64> {
-        let deleted = sqlx::query("delete from events where created_at < now() - make_interval(secs => $1)")
+        let mut count = 0;
+        loop {
+            let deleted = sqlx::query(
+                "delete from events e using (
+                     select run_id, id from events
+                     where created_at < now() - make_interval(secs => $1) limit $2
+                 ) old where e.run_id = old.run_id and e.id = old.id",
+            )
             .bind(age.as_secs_f64())
+            .bind(PRUNED_AT_ONCE)
             .execute(&self.pool)
-            .await?;
-        Ok(deleted.rows_affected())
+            .await?
+            .rows_affected();
+            count += deleted;
+            if deleted < PRUNED_AT_ONCE.unsigned_abs() {
+                return Ok(count);
+            }
+        }
     }
 }

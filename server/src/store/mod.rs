@@ -6,7 +6,9 @@
 //! - [`journal`], `remembered`, [`settle`] and `rewind`: curves as they are written; [`series`]: as they are read;
 //!   [`notes`]: their newest and least values; [`statistics`]: the values of groups of runs
 //! - [`events`]: what streams tell; [`logs`]: what attempts wrote
-//! - [`checkpoints`], [`artifacts`], and `blobs`: what the artifact store holds; [`bases`]: what starts from it
+//! - [`checkpoints`], [`artifacts`], [`blobs`] and [`uploads`]: what the artifact store holds; [`bases`]: what starts
+//!   from it
+//! - [`deletions`]: how runs go
 //! - [`studies`]: experiments that hang together, `dependants`: what follows for runs that wait, [`sweeps`]: the
 //!   rungs of successive halving, [`lineage`]: which bytes came from which run
 //! - [`workers`]: who works; [`standing`]: who is trusted with runs; [`census`]: how many there are, for monitoring
@@ -20,9 +22,10 @@ pub mod artifacts;
 pub mod attempts;
 pub mod audit;
 pub mod bases;
-mod blobs;
+pub mod blobs;
 pub mod census;
 pub mod checkpoints;
+pub mod deletions;
 mod dependants;
 pub mod events;
 pub mod experiments;
@@ -46,6 +49,7 @@ pub mod studies;
 pub mod sweeps;
 pub mod tokens;
 pub mod transitions;
+pub mod uploads;
 pub mod webhooks;
 pub mod workers;
 
@@ -78,13 +82,16 @@ impl Store {
         }
     }
 
-    /// Whether the database answers.
+    /// The newest migration that the database has; whether it answers.
     ///
     /// # Errors
     /// [`Error::Storage`] if it does not.
-    pub async fn ping(&self) -> Result<()> {
-        sqlx::query("select 1").execute(&self.pool).await?;
-        Ok(())
+    pub async fn newest_migration(&self) -> Result<Option<i64>> {
+        Ok(
+            sqlx::query_scalar("select max(version) from _sqlx_migrations where success")
+                .fetch_one(&self.pool)
+                .await?,
+        )
     }
 
     fn tell(&self, signal: Signal) {

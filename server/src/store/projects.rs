@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use motif_proto::access::{NewProject, ProjectInfo, ProjectList};
-use motif_proto::id::{ArtifactId, CheckpointId, RunId, StudyId};
+use motif_proto::id::{ArtifactId, CheckpointId, RunId, StudyId, UploadId};
 use serde_json::json;
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
@@ -115,21 +115,23 @@ impl Store {
         )
     }
 
-    /// Whether a run belongs to one of these projects.
+    /// Whether a run belongs to one of these projects, or did before it was deleted of late.
     ///
     /// # Errors
     /// Storage.
     pub async fn is_run_in(&self, run: RunId, projects: &[String]) -> Result<bool> {
-        let statement = "select exists (select from runs where id = $1 and project = any($2))";
+        let statement = "select exists (select from runs where id = $1 and project = any($2))
+                             or exists (select from deletions where run_id = $1 and project = any($2))";
         self.is_in(statement, run.0, projects).await
     }
 
-    /// Whether a study belongs to one of these projects.
+    /// Whether a study belongs to one of these projects, or did before it was deleted of late.
     ///
     /// # Errors
     /// Storage.
     pub async fn is_study_in(&self, study: StudyId, projects: &[String]) -> Result<bool> {
-        let statement = "select exists (select from studies where id = $1 and project = any($2))";
+        let statement = "select exists (select from studies where id = $1 and project = any($2))
+                             or exists (select from deletions where study_id = $1 and project = any($2))";
         self.is_in(statement, study.0, projects).await
     }
 
@@ -158,6 +160,17 @@ impl Store {
         let statement = "select exists (select from checkpoints c join runs r on r.id = c.run_id
                                         where c.id = $1 and r.project = any($2))";
         self.is_in(statement, checkpoint.0, projects).await
+    }
+
+    /// Whether an upload is that of a run of one of these projects.
+    ///
+    /// # Errors
+    /// Storage.
+    pub async fn is_upload_in(&self, upload: UploadId, projects: &[String]) -> Result<bool> {
+        let statement = "select exists (select from uploads u join attempts a on a.id = u.attempt_id
+                                        join runs r on r.id = a.run_id
+                                        where u.id = $1 and r.project = any($2))";
+        self.is_in(statement, upload.0, projects).await
     }
 
     /// Whether an experiment of one of these projects starts from a checkpoint.

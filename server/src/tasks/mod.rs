@@ -1,5 +1,6 @@
 //! What happens by itself, every so often.
 
+pub mod deletion;
 pub mod log_retention;
 pub mod lost_leases;
 pub mod retention;

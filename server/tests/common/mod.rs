@@ -7,6 +7,7 @@
     reason = "a test ends where something is not as it should be, and uses a part"
 )]
 
+pub mod stores;
 pub mod study;
 
 use std::path::PathBuf;
@@ -105,6 +106,12 @@ struct Kept {
 /// The databases that nobody uses any more.
 static ENDED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
+impl Kept {
+    fn store(&self) -> Artifacts {
+        Artifacts::open(self.artifacts.path().to_str().unwrap()).unwrap()
+    }
+}
+
 impl Drop for Kept {
     fn drop(&mut self) {
         ENDED.lock().unwrap().extend(self.database.take());
@@ -129,13 +136,17 @@ impl App {
 
     async fn on_its_own(lease: Duration, reach: Reach) -> Self {
         let (pool, name) = migrated_database().await;
-        Self::with(pool, lease, reach, keep(Some(name)))
+        let kept = keep(Some(name));
+        let store = kept.store();
+        Self::with(pool, store, lease, reach, kept)
     }
 
     /// A coordinator on a database that may hold something already.
     pub async fn on(pool: PgPool, lease: Duration) -> Self {
         MIGRATOR.run(&pool).await.unwrap();
-        Self::with(pool, lease, Reach::ThisMachine, keep(None))
+        let kept = keep(None);
+        let store = kept.store();
+        Self::with(pool, store, lease, Reach::ThisMachine, kept)
     }
 
     /// One more coordinator on the same database and artifacts, with connections of its own.
@@ -143,11 +154,17 @@ impl App {
         let options = self.pool.connect_options().as_ref().clone();
         let pool = serve::pool(options).await.unwrap();
         let lease = self.state.leases.length;
-        Self::with(pool, lease, Reach::ThisMachine, self.kept.clone())
+        let store = self.kept.store();
+        Self::with(pool, store, lease, Reach::ThisMachine, self.kept.clone())
     }
 
-    fn with(pool: PgPool, lease: Duration, reach: Reach, kept: Arc<Kept>) -> Self {
-        let store = Artifacts::open(kept.artifacts.path().to_str().unwrap()).unwrap();
+    /// A coordinator over an artifact store that may hold something already.
+    pub async fn over(pool: PgPool, store: Artifacts, lease: Duration) -> Self {
+        MIGRATOR.run(&pool).await.unwrap();
+        Self::with(pool, store, lease, Reach::ThisMachine, keep(None))
+    }
+
+    fn with(pool: PgPool, store: Artifacts, lease: Duration, reach: Reach, kept: Arc<Kept>) -> Self {
         let state = AppState {
             // Receivers in tests are on this machine.
             webhooks: Webhooks::new(Private::Allowed),

@@ -3,6 +3,7 @@
 use crate::common::{App, fresh_database};
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
+use motif_proto::health::Readiness;
 use motif_proto::id::RunId;
 use motif_proto::run::{ExperimentAccepted, RunList, RunState};
 use motif_proto::spec::preset::PresetList;
@@ -227,9 +228,10 @@ async fn presets_health_and_the_document_are_served() {
     let app = App::start().await;
     let presets: PresetList = app.get("/api/v1/presets").await.expect(StatusCode::OK);
     assert_eq!(presets.presets[0].id, "demo");
-    for path in ["/healthz", "/readyz"] {
-        assert_eq!(app.get(path).await.status, StatusCode::NO_CONTENT);
-    }
+    assert_eq!(app.get("/healthz").await.status, StatusCode::NO_CONTENT);
+    let readiness: Readiness = app.get("/readyz").await.expect(StatusCode::OK);
+    let names: Vec<&str> = readiness.components.iter().map(|c| c.name.as_str()).collect();
+    assert_eq!(names, ["database", "migrations", "artifacts"]);
     let document: Value = app.get("/api/v1/openapi.json").await.expect(StatusCode::OK);
     assert!(document["paths"]["/api/v1/experiments"]["post"].is_object());
 }

@@ -85,6 +85,45 @@ async fn a_newer_checkpoint_replaces_the_older_of_its_kind_and_its_bytes() {
 }
 
 #[tokio::test]
+async fn every_nth_checkpoint_is_kept_while_the_run_goes_on() {
+    let app = App::start().await;
+    let training = json!({ "batches": 1000, "save_every": 50, "keep_every": 100 });
+    app.submit(json!({ "preset": "demo", "training": training }))
+        .await;
+    let worker = app.register().await;
+    let claim = app.claim(worker).await.unwrap();
+    for batch in (50..=400).step_by(50) {
+        let content = format!("after {batch}");
+        app.upload(&claim, CheckpointKind::Last, batch, content.as_bytes())
+            .await;
+    }
+    let listed = list(&app, claim.run).await;
+    let kept: Vec<_> = listed.iter().map(|c| (c.kind, c.next_batch)).collect();
+    assert_eq!(
+        kept,
+        [
+            (CheckpointKind::Last, 400),
+            (CheckpointKind::Kept, 300),
+            (CheckpointKind::Kept, 200),
+            (CheckpointKind::Kept, 100)
+        ]
+    );
+    assert_eq!(app.state.artifacts.count().await.unwrap(), 4);
+    // One that is kept can be started from.
+    let base =
+        json!({ "preset": "continue_training", "base": listed[2].id, "training": { "batches": 5000 } });
+    app.submit(base).await;
+    let kept = upload(&claim, CheckpointKind::Kept, 450, b"x");
+    let answer = app.upload_as(&kept, b"x").await;
+    answer.problem(StatusCode::BAD_REQUEST, "invalid_query");
+    let spec =
+        json!({ "preset": "demo", "training": { "batches": 100_000, "save_every": 1, "keep_every": 2 } });
+    let answer = app.post("/api/v1/experiments", &spec).await;
+    let problem = answer.problem(StatusCode::UNPROCESSABLE_ENTITY, "invalid_spec");
+    assert_eq!(problem.errors[0].pointer, "/training/keep_every");
+}
+
+#[tokio::test]
 async fn the_same_upload_again_is_the_same_checkpoint() {
     let app = App::start().await;
     let claim = app.running().await;

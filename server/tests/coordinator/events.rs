@@ -147,7 +147,7 @@ async fn a_client_that_was_away_too_long_is_told_to_fetch_everything_anew() {
         assert_eq!(stream.next().await.event, "reset", "{gone}");
         let run = stream.next().await;
         assert_eq!(run.event, "run");
-        app.state.store.ping().await.unwrap();
+        app.state.store.newest_migration().await.unwrap();
     }
     // Nothing is missing after the newest event, whether it is still kept or not.
     let mut stream = Stream::open(&app, &path(&claim), Some("3")).await;
@@ -185,4 +185,22 @@ async fn streams_end_when_the_coordinator_stops() {
         let end = async { while stream.read().await.is_some() {} };
         tokio::time::timeout(Duration::from_secs(10), end).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_deletion_makes_lists_fetch_anew_and_ends_the_stream_of_the_run() {
+    let app = App::start().await;
+    let run = app.submit(json!({ "preset": "demo" })).await;
+    app.post(&format!("/api/v1/runs/{run}/cancel"), &json!({})).await;
+    let mut all = Stream::open(&app, "/api/v1/events", None).await;
+    let mut one = Stream::open(&app, &format!("/api/v1/runs/{run}/events"), None).await;
+    all.next_called("run").await;
+    one.next_called("run").await;
+    let request = Request::delete(format!("/api/v1/runs/{run}"));
+    let answer = app.answer(request.body(Body::empty()).unwrap()).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED);
+    all.next_called("reset").await;
+    one.next_called("reset").await;
+    let end = tokio::time::timeout(Duration::from_secs(30), one.body.next()).await;
+    assert!(end.unwrap().is_none());
 }

@@ -4,9 +4,11 @@ use crate::common::{Answer, App};
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
 use futures::StreamExt;
-use motif_proto::access::{NewToken, ProjectInfo, ProjectList, Scope};
+use motif_proto::access::{AuditList, NewToken, ProjectInfo, ProjectList, Scope};
 use motif_proto::id::RunId;
 use motif_proto::run::{CheckpointKind, ExperimentAccepted, Queue, RunList};
+use motif_proto::study::StudyDetail;
+use motif_proto::upload::UploadProgress;
 use motif_proto::worker::{Claim, Outcome, WorkerRegistered};
 use motif_server::domain::access::Actor;
 use motif_server::tokens;
@@ -50,6 +52,12 @@ impl<'a> Holder<'a> {
     async fn get(&self, path: &str) -> Answer {
         self.app
             .answer(self.request(Method::GET, path, Body::empty()))
+            .await
+    }
+
+    async fn delete(&self, path: &str) -> Answer {
+        self.app
+            .answer(self.request(Method::DELETE, path, Body::empty()))
             .await
     }
 
@@ -119,6 +127,91 @@ async fn a_run_of_another_project_is_not_there() {
     assert_eq!((queue.queued, queue.succeeded), (1, 0));
     let projects: ProjectList = arm.get("/api/v1/projects").await.expect(StatusCode::OK);
     assert_eq!(projects.projects.len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_deleted_is_of_the_token_s_projects_and_nothing_else_is_told() {
+    let app = two_projects().await;
+    let arm = Holder::new(&app, Scope::Submit, &["arm"]).await;
+    let leg = Holder::new(&app, Scope::Submit, &["leg"]).await;
+    let base = app
+        .trained(json!({ "preset": "demo", "project": "leg" }), 10)
+        .await;
+    let user = app
+        .submit(
+            json!({ "kind": "continue", "base": base.best.id, "project": "arm", "name": "the user",
+                        "training": { "batches": 5000 } }),
+        )
+        .await;
+    app.post(&format!("/api/v1/runs/{user}/cancel"), &Value::Null)
+        .await;
+    let study = json!({ "name": "s", "project": "leg", "experiments": [{ "id": "a", "preset": "demo" }] });
+    let study: StudyDetail = app
+        .post("/api/v1/studies", &study)
+        .await
+        .expect(StatusCode::CREATED);
+    let (study, foreign) = (study.summary.id, base.run);
+
+    for path in [
+        format!("/api/v1/runs/{foreign}"),
+        format!("/api/v1/studies/{study}"),
+    ] {
+        let answer = arm.delete(&path).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
+    }
+    let both = json!({ "runs": [user, foreign] });
+    let refused = arm.post("/api/v1/runs/delete", &both).await;
+    let refused = refused.problem(StatusCode::NOT_FOUND, "unknown_run");
+    assert!(refused.detail.contains(&foreign.to_string()));
+    app.detail(user).await;
+
+    // Whoever may delete the base is told that it is needed, not by whom.
+    let needed = leg.delete(&format!("/api/v1/runs/{foreign}")).await;
+    let needed = needed.problem(StatusCode::CONFLICT, "run_in_use");
+    let tells = needed.detail.contains("the user") || needed.detail.contains(&user.to_string());
+    assert!(!tells && needed.detail.contains("others"), "{}", needed.detail);
+
+    let own = format!("/api/v1/runs/{user}");
+    assert_eq!(arm.delete(&own).await.status, StatusCode::ACCEPTED);
+    assert_eq!(arm.delete(&own).await.status, StatusCode::ACCEPTED, "again");
+    assert_eq!(leg.delete(&own).await.status, StatusCode::NOT_FOUND);
+    let foreign = leg.delete(&format!("/api/v1/runs/{foreign}")).await;
+    assert_eq!(foreign.status, StatusCode::ACCEPTED);
+    app.post(&format!("/api/v1/studies/{study}/cancel"), &Value::Null)
+        .await;
+    let study = format!("/api/v1/studies/{study}");
+    assert_eq!(leg.delete(&study).await.status, StatusCode::ACCEPTED);
+    assert_eq!(leg.delete(&study).await.status, StatusCode::ACCEPTED, "again");
+    assert_eq!(arm.delete(&study).await.status, StatusCode::NOT_FOUND);
+    let audit: AuditList = app
+        .get("/api/v1/audit?action=run.delete&project=arm")
+        .await
+        .expect(StatusCode::OK);
+    assert_eq!(audit.entries.len(), 1);
+    assert_eq!(audit.entries[0].subject, user.to_string());
+}
+
+#[tokio::test]
+async fn an_upload_of_another_project_is_not_there() {
+    let app = two_projects().await;
+    app.submit(json!({ "preset": "demo", "project": "leg" })).await;
+    let worker = app.register().await;
+    let claim = app.claim(worker).await.unwrap();
+    let begin = json!({ "attempt": claim.attempt, "token": claim.token, "sha256": "0".repeat(64),
+                        "size_bytes": 10 });
+    let begun: UploadProgress = app
+        .post("/api/v1/worker/uploads", &begin)
+        .await
+        .expect(StatusCode::OK);
+    let path = format!(
+        "/api/v1/worker/uploads/{}?attempt={}&token={}&first_byte=0",
+        begun.upload, claim.attempt, claim.token
+    );
+    for (project, status) in [("arm", StatusCode::NOT_FOUND), ("leg", StatusCode::OK)] {
+        let holder = Holder::new(&app, Scope::Worker, &[project]).await;
+        let part = holder.request(Method::PATCH, &path, Body::from("0123456789"));
+        assert_eq!(app.answer(part).await.status, status, "{project}");
+    }
 }
 
 #[tokio::test]

@@ -248,6 +248,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/delete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Delete runs that have ended, all or none.
+         * @description As one by one, but runs that need each other may go together.
+         */
+        post: operations["delete_runs"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{id}": {
         parameters: {
             query?: never;
@@ -259,7 +279,13 @@ export interface paths {
         get: operations["show_run"];
         put?: never;
         post?: never;
-        delete?: never;
+        /**
+         * Delete a run that has ended.
+         * @description It is gone from every list when the answer comes; its points, files and logs go in the background. A run that has
+         *     not ended is cancelled first (409, `run_not_ended`); one from which others start, or after which others have yet to
+         *     begin, stays for as long as they do (409, `run_in_use`, naming some of them). Safe to repeat.
+         */
+        delete: operations["delete_run"];
         options?: never;
         head?: never;
         /**
@@ -581,7 +607,12 @@ export interface paths {
         get: operations["show_study"];
         put?: never;
         post?: never;
-        delete?: never;
+        /**
+         * Delete a study with all its runs, or nothing of it.
+         * @description Study and runs are gone when the answer comes; points, files and logs go in the background. Its runs have to have
+         *     ended (409, `run_not_ended`), and no run outside may start from them (409, `run_in_use`, naming some). Safe to repeat.
+         */
+        delete: operations["delete_study"];
         options?: never;
         head?: never;
         patch?: never;
@@ -911,6 +942,48 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/worker/uploads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begin an upload in parts, or learn how far it is.
+         * @description Safe to repeat: the same content of the same attempt is the same upload, and the answer says where it goes on.
+         *     Parts are kept for a day after the last one came.
+         */
+        post: operations["begin_upload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/worker/uploads/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Send the next part of an upload.
+         * @description The answer to a part that does not begin where the last one ended is 409, `offset_mismatch`: begin again, and it
+         *     says where to go on.
+         */
+        patch: operations["upload_part"];
+        trace?: never;
+    };
     "/api/v1/workers": {
         parameters: {
             query?: never;
@@ -1012,7 +1085,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Whether the database answers; the schema is up to date since the start. */
+        /**
+         * Whether the coordinator can work, component by component: database, migrations, artifacts.
+         * @description 503 names in `errors` what cannot; it changes by itself when that is mended.
+         */
         get: operations["ready"];
         put?: never;
         post?: never;
@@ -1173,6 +1249,20 @@ export interface components {
              */
             size_bytes: number;
         };
+        /** @description Body of `POST /worker/uploads`. Safe to repeat: the same content is the same upload. */
+        BeginUpload: {
+            /** @description The attempt that sends it. */
+            attempt: components["schemas"]["AttemptId"];
+            /** @description SHA-256 of the whole content, 64 hex digits. */
+            sha256: string;
+            /**
+             * Format: int64
+             * @description Length of the whole content.
+             */
+            size_bytes: number;
+            /** @description Its fencing token. */
+            token: components["schemas"]["FencingToken"];
+        };
         /** @description What a canary gave. */
         CanaryReport: {
             /** @description Why it did not come to its end. */
@@ -1254,7 +1344,7 @@ export interface components {
          * @description What a checkpoint is kept for.
          * @enum {string}
          */
-        CheckpointKind: "best" | "last";
+        CheckpointKind: "best" | "last" | "kept";
         /** @description Answer of `GET /runs/{id}/checkpoints`: newest first. */
         CheckpointList: {
             /** @description The checkpoints. */
@@ -1311,6 +1401,20 @@ export interface components {
             /** @description The two motifs of a composable pair get directions of their own, so that the path jumps in the middle. */
             independent_composable_directions?: boolean;
         };
+        /** @description One thing that a coordinator needs. */
+        Component: {
+            /** @description What is wrong with it. */
+            detail?: string | null;
+            /** @description Which. */
+            name: string;
+            /** @description How it is. */
+            state: components["schemas"]["ComponentState"];
+        };
+        /**
+         * @description How a component is.
+         * @enum {string}
+         */
+        ComponentState: "good" | "full" | "away" | "unknown";
         /** @description A block of weights from one region to another. */
         Connection: {
             /** @description The recurrent region that it goes to. */
@@ -1359,6 +1463,11 @@ export interface components {
         };
         /** @description One of the three delays of training, drawn, or that many steps. */
         Delay: "random" | (25 | 50 | 75);
+        /** @description Body of `POST /runs/delete`. */
+        DeleteRuns: {
+            /** @description The runs, at most [`MAX_DELETED`]. */
+            runs: components["schemas"]["RunId"][];
+        };
         /** @description Something that a webhook is told. */
         Delivery: {
             /**
@@ -1539,7 +1648,7 @@ export interface components {
             /** @enum {string} */
             event: "log";
         } | {
-            /** @description Too much happened since `Last-Event-ID`: fetch everything anew. */
+            /** @description Too much happened since `Last-Event-ID`, or runs were deleted: fetch everything anew. */
             data: components["schemas"]["Reset"];
             /** @enum {string} */
             event: "reset";
@@ -2165,6 +2274,11 @@ export interface components {
              * @description Wait for other runs.
              */
             waiting: number;
+        };
+        /** @description Answer of `GET /readyz` with status 200. */
+        Readiness: {
+            /** @description What a coordinator needs: `database`, `migrations`, `artifacts`. */
+            components: components["schemas"]["Component"][];
         };
         /** @description A region of recurrent units. */
         RecurrentRegion: {
@@ -2866,6 +2980,12 @@ export interface components {
             /** @description Parts of the network that stay as they are. */
             frozen?: components["schemas"]["FrozenPart"][];
             /**
+             * Format: int64
+             * @description Keep the first checkpoint at or after each multiple of so many batches, beside the best and the last. What lies
+             *     below, such as a study's defaults, is set aside by 0: none is kept.
+             */
+            keep_every?: number | null;
+            /**
              * Format: double
              * @description Step size of Adam.
              */
@@ -2887,6 +3007,26 @@ export interface components {
          * @enum {string}
          */
         TrialMode: "test" | "train";
+        /**
+         * Format: uuid
+         * @description A large file that comes in parts.
+         */
+        UploadId: string;
+        /** @description How far an upload is: the answer to its beginning and to each part. */
+        UploadProgress: {
+            /**
+             * Format: int64
+             * @description How many bytes are there: the next part begins with this byte.
+             */
+            offset: number;
+            /**
+             * Format: int64
+             * @description Most bytes of a part.
+             */
+            part_bytes: number;
+            /** @description The upload. */
+            upload: components["schemas"]["UploadId"];
+        };
         /**
          * @description What a worker does with an attempt after a heartbeat.
          * @enum {string}
@@ -3395,6 +3535,7 @@ export interface operations {
             429: components["responses"]["Problem"];
             500: components["responses"]["Problem"];
             503: components["responses"]["Problem"];
+            507: components["responses"]["Problem"];
         };
     };
     me: {
@@ -3724,6 +3865,7 @@ export interface operations {
             429: components["responses"]["Problem"];
             500: components["responses"]["Problem"];
             503: components["responses"]["Problem"];
+            507: components["responses"]["Problem"];
         };
     };
     change_project: {
@@ -3794,6 +3936,7 @@ export interface operations {
             429: components["responses"]["Problem"];
             500: components["responses"]["Problem"];
             503: components["responses"]["Problem"];
+            507: components["responses"]["Problem"];
         };
     };
     queue_counts: {
@@ -3946,6 +4089,84 @@ export interface operations {
             503: components["responses"]["Problem"];
         };
     };
+    delete_runs: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the request safe to send again: with the same key and body it is carried out once and answered alike for 24 hours */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeleteRuns"];
+            };
+        };
+        responses: {
+            /** @description They are gone, and their data goes */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Problem"];
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `run_not_ended` or `run_in_use` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            413: components["responses"]["Problem"];
+            415: components["responses"]["Problem"];
+            421: components["responses"]["Problem"];
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
+            507: components["responses"]["Problem"];
+        };
+    };
     show_run: {
         parameters: {
             query?: never;
@@ -4003,6 +4224,69 @@ export interface operations {
             429: components["responses"]["Problem"];
             500: components["responses"]["Problem"];
             503: components["responses"]["Problem"];
+        };
+    };
+    delete_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The run */
+                id: components["schemas"]["RunId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone, and its data goes */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Problem"];
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
+            507: components["responses"]["Problem"];
         };
     };
     change_run: {
@@ -4097,6 +4381,7 @@ export interface operations {
             429: components["responses"]["Problem"];
             500: components["responses"]["Problem"];
             503: components["responses"]["Problem"];
+            507: components["responses"]["Problem"];
         };
     };
     list_artifacts: {
@@ -4232,6 +4517,7 @@ export interface operations {
             429: components["responses"]["Problem"];
             500: components["responses"]["Problem"];
             503: components["responses"]["Problem"];
+            507: components["responses"]["Problem"];
         };
     };
     list_checkpoints: {
@@ -4722,6 +5008,7 @@ export interface operations {
             429: components["responses"]["Problem"];
             500: components["responses"]["Problem"];
             503: components["responses"]["Problem"];
+            507: components["responses"]["Problem"];
         };
     };
     resume_run: {
@@ -4798,6 +5085,7 @@ export interface operations {
             429: components["responses"]["Problem"];
             500: components["responses"]["Problem"];
             503: components["responses"]["Problem"];
+            507: components["responses"]["Problem"];
         };
     };
     retry_run: {
@@ -4874,6 +5162,7 @@ export interface operations {
             429: components["responses"]["Problem"];
             500: components["responses"]["Problem"];
             503: components["responses"]["Problem"];
+            507: components["responses"]["Problem"];
         };
     };
     sign_in: {
@@ -4946,6 +5235,7 @@ export interface operations {
             429: components["responses"]["Problem"];
             500: components["responses"]["Problem"];
             503: components["responses"]["Problem"];
+            507: components["responses"]["Problem"];
         };
     };
     sign_out: {
@@ -4986,6 +5276,7 @@ export interface operations {
             429: components["responses"]["Problem"];
             500: components["responses"]["Problem"];
             503: components["responses"]["Problem"];
+            507: components["responses"]["Problem"];
         };
     };
     statistics: {
@@ -5303,6 +5594,7 @@ export interface operations {
             429: components["responses"]["Problem"];
             500: components["responses"]["Problem"];
             503: components["responses"]["Problem"];
+            507: components["responses"]["Problem"];
         };
     };
     show_study: {
@@ -5364,6 +5656,69 @@ export interface operations {
             503: components["responses"]["Problem"];
         };
     };
+    delete_study: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The study */
+                id: components["schemas"]["StudyId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone, and its data goes */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Problem"];
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `run_not_ended` or `run_in_use` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
+            507: components["responses"]["Problem"];
+        };
+    };
     cancel_study: {
         parameters: {
             query?: never;
@@ -5422,6 +5777,7 @@ export interface operations {
             429: components["responses"]["Problem"];
             500: components["responses"]["Problem"];
             503: components["responses"]["Problem"];
+            507: components["responses"]["Problem"];
         };
     };
     list_tokens: {
@@ -5547,6 +5903,7 @@ export interface operations {
             429: components["responses"]["Problem"];
             500: components["responses"]["Problem"];
             503: components["responses"]["Problem"];
+            507: components["responses"]["Problem"];
         };
     };
     revoke_token: {
@@ -5602,6 +5959,7 @@ export interface operations {
             429: components["responses"]["Problem"];
             500: components["responses"]["Problem"];
             503: components["responses"]["Problem"];
+            507: components["responses"]["Problem"];
         };
     };
     list_webhooks: {
@@ -5727,6 +6085,7 @@ export interface operations {
             429: components["responses"]["Problem"];
             500: components["responses"]["Problem"];
             503: components["responses"]["Problem"];
+            507: components["responses"]["Problem"];
         };
     };
     delete_webhook: {
@@ -5780,6 +6139,7 @@ export interface operations {
             429: components["responses"]["Problem"];
             500: components["responses"]["Problem"];
             503: components["responses"]["Problem"];
+            507: components["responses"]["Problem"];
         };
     };
     change_webhook: {
@@ -5850,6 +6210,7 @@ export interface operations {
             429: components["responses"]["Problem"];
             500: components["responses"]["Problem"];
             503: components["responses"]["Problem"];
+            507: components["responses"]["Problem"];
         };
     };
     list_deliveries: {
@@ -5969,11 +6330,15 @@ export interface operations {
             429: components["responses"]["Problem"];
             500: components["responses"]["Problem"];
             503: components["responses"]["Problem"];
+            507: components["responses"]["Problem"];
         };
     };
     upload_artifact: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description An upload in parts that holds the content; then the request has no body. */
+                upload?: components["schemas"]["UploadId"];
+            };
             header?: never;
             path: {
                 /** @description The attempt that made it. */
@@ -6040,7 +6405,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `stale_lease` */
+            /** @description `stale_lease`, or `offset_mismatch` where parts are missing */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -6071,6 +6436,15 @@ export interface operations {
             };
             500: components["responses"]["Problem"];
             503: components["responses"]["Problem"];
+            /** @description `storage_full`: nothing was named; try again later */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     canary: {
@@ -6135,11 +6509,15 @@ export interface operations {
             };
             500: components["responses"]["Problem"];
             503: components["responses"]["Problem"];
+            507: components["responses"]["Problem"];
         };
     };
     upload_checkpoint: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description An upload in parts that holds the content; then the request has no body. */
+                upload?: components["schemas"]["UploadId"];
+            };
             header?: never;
             path: {
                 /** @description The attempt that made it. */
@@ -6212,7 +6590,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `stale_lease` or `sequence_gap` */
+            /** @description `stale_lease`, `sequence_gap`, or `offset_mismatch` where parts are missing */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -6243,6 +6621,15 @@ export interface operations {
             };
             500: components["responses"]["Problem"];
             503: components["responses"]["Problem"];
+            /** @description `storage_full`: nothing was named; try again later */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     claim: {
@@ -6324,6 +6711,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            507: components["responses"]["Problem"];
         };
     };
     finish: {
@@ -6389,6 +6777,7 @@ export interface operations {
             422: components["responses"]["Problem"];
             500: components["responses"]["Problem"];
             503: components["responses"]["Problem"];
+            507: components["responses"]["Problem"];
         };
     };
     heartbeat: {
@@ -6447,6 +6836,7 @@ export interface operations {
             422: components["responses"]["Problem"];
             500: components["responses"]["Problem"];
             503: components["responses"]["Problem"];
+            507: components["responses"]["Problem"];
         };
     };
     logs: {
@@ -6530,6 +6920,7 @@ export interface operations {
             };
             500: components["responses"]["Problem"];
             503: components["responses"]["Problem"];
+            507: components["responses"]["Problem"];
         };
     };
     metrics: {
@@ -6614,6 +7005,7 @@ export interface operations {
             };
             500: components["responses"]["Problem"];
             503: components["responses"]["Problem"];
+            507: components["responses"]["Problem"];
         };
     };
     register: {
@@ -6671,6 +7063,208 @@ export interface operations {
             };
             500: components["responses"]["Problem"];
             503: components["responses"]["Problem"];
+            507: components["responses"]["Problem"];
+        };
+    };
+    begin_upload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BeginUpload"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UploadProgress"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `stale_lease` or `too_many_uploads` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Payload Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            415: components["responses"]["Problem"];
+            421: components["responses"]["Problem"];
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
+            507: components["responses"]["Problem"];
+        };
+    };
+    upload_part: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The upload */
+                id: components["schemas"]["UploadId"];
+                /** @description The attempt that sends it. */
+                attempt: components["schemas"]["AttemptId"];
+                /** @description Its fencing token. */
+                token: components["schemas"]["FencingToken"];
+                /** @description Where it begins. */
+                first_byte: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": number[];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UploadProgress"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `stale_lease` or `offset_mismatch` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Payload Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            415: components["responses"]["Problem"];
+            421: components["responses"]["Problem"];
+            /** @description `upload_too_long` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
+            /** @description `storage_full`: try again later */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     list_workers: {
@@ -6783,6 +7377,7 @@ export interface operations {
             429: components["responses"]["Problem"];
             500: components["responses"]["Problem"];
             503: components["responses"]["Problem"];
+            507: components["responses"]["Problem"];
         };
     };
     set_worker_aside: {
@@ -6871,6 +7466,7 @@ export interface operations {
             429: components["responses"]["Problem"];
             500: components["responses"]["Problem"];
             503: components["responses"]["Problem"];
+            507: components["responses"]["Problem"];
         };
     };
     alive: {
@@ -6944,16 +7540,18 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description It does */
-            204: {
+            /** @description All components work */
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Readiness"];
+                };
             };
             421: components["responses"]["Problem"];
             500: components["responses"]["Problem"];
-            /** @description Service Unavailable */
+            /** @description `errors` names the components that do not */
             503: {
                 headers: {
                     [name: string]: unknown;

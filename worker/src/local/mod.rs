@@ -43,6 +43,7 @@ pub fn checkpoint_file(kind: CheckpointKind) -> &'static str {
     match kind {
         CheckpointKind::Best => "checkpoint-best.safetensors",
         CheckpointKind::Last => "checkpoint-last.safetensors",
+        CheckpointKind::Kept => "checkpoint-kept.safetensors",
     }
 }
 

@@ -1,0 +1,88 @@
+//! Postgres dies under the coordinator: what is asked meanwhile, and that it comes back.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::common::App;
+use axum::http::{StatusCode, header};
+use motif_proto::problem::Problem;
+use motif_server::postgres::Postgres;
+use motif_server::serve;
+use nix::sys::signal::{Signal, kill};
+use serde_json::json;
+
+/// A folder that the user of Postgres can enter, removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("motif-outage-{}", uuid::Uuid::now_v7().simple()));
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+async fn until(app: &App, path: &str, status: StatusCode) {
+    let limit = Instant::now() + Duration::from_secs(60);
+    while app.get(path).await.status != status {
+        assert!(Instant::now() < limit, "{path} does not answer {status}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_postgres_that_is_killed_costs_refusals_that_say_when_to_come_back_and_nothing_else() {
+    let folder = Folder::new();
+    let mut postgres = Postgres::start(&folder.0, true).await.unwrap();
+    let pool = serve::pool_within(postgres.options("motif"), Duration::from_millis(500))
+        .await
+        .unwrap();
+    let app = App::on(pool, Duration::from_secs(60)).await;
+    let claim = app.running().await;
+    app.store_metrics(&claim, 0, &[("loss/total", &[(1, 0.5)])]).await;
+
+    // Nobody starts it anew yet.
+    kill(Postgres::server_process(&folder.0).unwrap(), Signal::SIGKILL).unwrap();
+    until(&app, "/readyz", StatusCode::SERVICE_UNAVAILABLE).await;
+    let readiness = app
+        .get("/readyz")
+        .await
+        .problem(StatusCode::SERVICE_UNAVAILABLE, "not_ready");
+    assert_eq!(readiness.errors[0].pointer, "/database");
+    assert_eq!(app.get("/healthz").await.status, StatusCode::NO_CONTENT);
+    let spec = json!({ "preset": "demo" });
+    let points: [(u64, f64); 1] = [(2, 0.25)];
+    let curve = [("loss/total", points.as_slice())];
+    let answers = tokio::join!(
+        app.get("/api/v1/runs"),
+        app.post("/api/v1/experiments", &spec),
+        app.metrics(&claim, 1, &curve),
+    );
+    for answer in [answers.0, answers.1, answers.2] {
+        let problem: Problem = answer.problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable");
+        assert!(!problem.detail.contains("sql"), "{}", problem.detail);
+        assert!(answer.headers.contains_key(header::RETRY_AFTER));
+    }
+
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let keeper = tokio::spawn(async move {
+        tokio::select! {
+            never = postgres.keep_up() => match never {},
+            _ = stopped => {}
+        }
+        postgres.stop().await;
+    });
+    until(&app, "/readyz", StatusCode::OK).await;
+    // What was acknowledged is there, what was not is sent again.
+    app.store_metrics(&claim, 1, &[("loss/total", &[(2, 0.25)])])
+        .await;
+    assert_eq!(app.points(claim.run, "loss/total").await, [(1, 0.5), (2, 0.25)]);
+    stop.send(()).unwrap();
+    keeper.await.unwrap();
+}
