@@ -101,18 +101,13 @@ impl Client {
     /// [`ClientError::File`], and problems with the codes `stale_lease`, `sequence_gap`, `checksum_mismatch`,
     /// `storage_full`.
     pub async fn upload_checkpoint(&self, upload: &UploadCheckpoint, file: &Path) -> Result<(), ClientError> {
-        if upload.size_bytes <= IN_PARTS_FROM {
-            return self.upload_checkpoint_body(upload, content_of(file).await?).await;
-        }
         let begin = BeginUpload {
             attempt: upload.attempt,
             token: upload.token,
             sha256: upload.sha256.clone(),
             size_bytes: upload.size_bytes,
         };
-        let held = self.upload_in_parts(&begin, file).await?;
-        self.finish_upload("checkpoints", upload, held, upload.size_bytes)
-            .await
+        self.upload_file("checkpoints", upload, &begin, file).await
     }
 
     /// Sends a checkpoint from bytes or a stream of bytes. Safe to repeat with the same bytes.
@@ -139,21 +134,31 @@ impl Client {
     /// # Errors
     /// [`ClientError::File`], and problems with the codes `stale_lease`, `checksum_mismatch`, `storage_full`.
     pub async fn upload_artifact(&self, upload: &UploadArtifact, file: &Path) -> Result<(), ClientError> {
-        if upload.size_bytes <= IN_PARTS_FROM {
-            let content = content_of(file).await?;
-            return self
-                .upload("artifacts", upload.attempt, upload, upload.size_bytes, content)
-                .await;
-        }
         let begin = BeginUpload {
             attempt: upload.attempt,
             token: upload.token,
             sha256: upload.sha256.clone(),
             size_bytes: upload.size_bytes,
         };
-        let held = self.upload_in_parts(&begin, file).await?;
-        self.finish_upload("artifacts", upload, held, upload.size_bytes)
-            .await
+        self.upload_file("artifacts", upload, &begin, file).await
+    }
+
+    /// Sends a file whole, or in parts where it is large.
+    async fn upload_file(
+        &self,
+        place: &str,
+        query: &impl Serialize,
+        begin: &BeginUpload,
+        file: &Path,
+    ) -> Result<(), ClientError> {
+        if begin.size_bytes <= IN_PARTS_FROM {
+            let content = content_of(file).await?;
+            return self
+                .upload(place, begin.attempt, query, begin.size_bytes, content)
+                .await;
+        }
+        let held = self.upload_in_parts(begin, file).await?;
+        self.finish_upload(place, query, held, begin.size_bytes).await
     }
 
     /// Sends what the coordinator does not have yet of a large file, part by part.

@@ -262,7 +262,7 @@ impl Store {
         let others = dependants::follow(&mut tx, locked.run).await?;
         tx.commit().await?;
 
-        self.tell(Signal::Run(locked.run));
+        self.tell_ended(locked.run, state, &finish.outcome);
         self.tell_changed(&others);
         if matches!(finish.outcome, Outcome::Reached { .. }) {
             self.tell(Signal::Sweep);
@@ -270,8 +270,6 @@ impl Store {
         if state == RunState::Queued {
             self.tell(Signal::Queue);
         }
-        outcomes::attempt_ended(&finish.outcome);
-        tracing::info!(run.id = %locked.run, run.state = %state, outcome = ?finish.outcome, "attempt ended");
         if matches!(finish.outcome, Outcome::Failed { .. })
             && let Err(error) = self.judge_worker(locked.worker).await
         {
@@ -294,10 +292,14 @@ impl Store {
         let Some(run) = ended.map(RunId) else {
             return Ok(false);
         };
-        self.tell(Signal::Run(run));
-        outcomes::attempt_ended(&finish.outcome);
-        tracing::info!(run.id = %run, run.state = %RunState::Succeeded, outcome = ?finish.outcome, "attempt ended");
+        self.tell_ended(run, RunState::Succeeded, &finish.outcome);
         Ok(true)
+    }
+
+    fn tell_ended(&self, run: RunId, state: RunState, outcome: &Outcome) {
+        self.tell(Signal::Run(run));
+        outcomes::attempt_ended(outcome);
+        tracing::info!(run.id = %run, run.state = %state, outcome = ?outcome, "attempt ended");
     }
 
     /// Takes runs back from workers that fell silent. Returns how many.

@@ -88,7 +88,7 @@ const APPEND_REMEMBERED: &str = concat!(
 );
 
 /// What is known of a run's journal beside its batches.
-#[derive(Clone, Debug, Default, FromRow)]
+#[derive(Debug, Default, FromRow)]
 pub(super) struct Journal {
     /// Every series of the run; batches refer to them by their place.
     names: Vec<String>,
@@ -253,23 +253,22 @@ impl Store {
         if given.is_empty() || is_evaluation(given) {
             return Ok(None);
         }
-        let Some(remembered) = self.open_journals.take(batch) else {
+        let Some(mut remembered) = self.open_journals.take(batch) else {
             return Ok(None);
         };
-        let before = &remembered.journal;
-        let mut journal = before.clone();
+        let journal = &mut remembered.journal;
+        let (batches, last_steps) = (journal.batches, journal.last_steps.clone());
         let Ok(data) = journal.take(given) else {
             return Ok(None);
         };
         if journal.is_full() {
             return Ok(None);
         }
-        let row = Appended::new(remembered.run, batch, given, lease, &journal, data);
-        let stored = row
+        let stored = Appended::new(remembered.run, batch, given, lease, journal, data)
             .bind_to(sqlx::query(APPEND_REMEMBERED))
             .bind(batch.token.0)
-            .bind(before.batches)
-            .bind(&before.last_steps)
+            .bind(batches)
+            .bind(last_steps)
             .execute(&self.pool)
             .await?
             .rows_affected();
@@ -278,8 +277,8 @@ impl Store {
         }
         self.tell(Signal::Run(remembered.run));
         let next_sequence = batch.sequence + 1;
-        self.open_journals
-            .put(batch.attempt, remembered.followed_by(journal));
+        remembered.next_sequence = next_sequence;
+        self.open_journals.put(batch.attempt, remembered);
         Ok(Some(MetricsAccepted { next_sequence }))
     }
 }

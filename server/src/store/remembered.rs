@@ -19,7 +19,7 @@ const MOST: usize = 4096;
 const NOTE_EVERY: Duration = Duration::from_secs(5);
 
 /// The journal of a run as the batch before left it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Remembered {
     pub(super) run: RunId,
     pub(super) journal: Journal,
@@ -37,15 +37,6 @@ impl Remembered {
             journal,
             next_sequence,
             note_at,
-        }
-    }
-
-    /// The same after one more batch.
-    pub(super) fn followed_by(self, journal: Journal) -> Self {
-        Self {
-            journal,
-            next_sequence: self.next_sequence + 1,
-            ..self
         }
     }
 }
