@@ -45,6 +45,17 @@ pub enum WebhookEvent {
 }
 
 impl WebhookEvent {
+    /// What a webhook can ask for.
+    pub const OFFERED: [Self; 7] = [
+        Self::RunSucceeded,
+        Self::RunFailed,
+        Self::RunCancelled,
+        Self::RunSkipped,
+        Self::StudySucceeded,
+        Self::StudyFailed,
+        Self::StudyCancelled,
+    ];
+
     /// The word on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

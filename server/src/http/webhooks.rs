@@ -173,7 +173,7 @@ fn wrong_events(events: &[WebhookEvent]) -> Option<FieldProblem> {
         pointer: "/events".to_owned(),
         detail: "a webhook that is told nothing is of no use".to_owned(),
         given: Some(json!([])),
-        allowed: Some("run. or study. with succeeded, failed or cancelled; run.skipped".to_owned()),
+        allowed: Some(WebhookEvent::OFFERED.map(WebhookEvent::as_str).join(", ")),
         nearest: None,
     })
 }

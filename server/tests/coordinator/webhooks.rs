@@ -92,6 +92,11 @@ async fn webhook(app: &App, body: Value) -> WebhookCreated {
     app.post(WEBHOOKS, &body).await.expect(StatusCode::CREATED)
 }
 
+/// A webhook at an address where nobody listens, so that its deliveries stay to be seen.
+async fn webhook_to_nowhere(app: &App, events: Value) -> WebhookCreated {
+    webhook(app, json!({ "url": "http://127.0.0.1:9/", "events": events })).await
+}
+
 async fn deliveries(app: &App, webhook: &WebhookCreated) -> Vec<Delivery> {
     let path = format!("{WEBHOOKS}/{}/deliveries", webhook.webhook.id);
     let list: DeliveryList = app.get(&path).await.expect(StatusCode::OK);
@@ -163,11 +168,7 @@ async fn the_end_of_a_run_is_told_once_and_signed() {
 #[tokio::test]
 async fn what_a_rolled_back_transaction_did_is_not_told() {
     let app = App::start().await;
-    let hook = webhook(
-        &app,
-        json!({ "url": "http://127.0.0.1:9/", "events": ["run.cancelled"] }),
-    )
-    .await;
+    let hook = webhook_to_nowhere(&app, json!(["run.cancelled"])).await;
     let run = app.submit(json!({ "preset": "demo" })).await;
     let mut tx = app.pool.begin().await.unwrap();
     sqlx::query("update runs set state = 'cancelled', finished_at = now() where id = $1")
@@ -218,11 +219,7 @@ async fn a_receiver_that_fails_gets_the_same_delivery_again() {
 #[tokio::test]
 async fn a_delivery_is_given_up_after_its_last_attempt_and_when_its_webhook_is_switched_off() {
     let app = App::start().await;
-    let hook = webhook(
-        &app,
-        json!({ "url": "http://127.0.0.1:9/", "events": ["run.failed"] }),
-    )
-    .await;
+    let hook = webhook_to_nowhere(&app, json!(["run.failed"])).await;
     fail(&app).await;
     settled(&app, &hook, |delivery| delivery.last_error.is_some()).await;
     sqlx::query("update webhook_deliveries set attempts = 9, next_attempt_at = now()")
@@ -403,7 +400,7 @@ fn small_study() -> Value {
 async fn the_end_of_a_study_is_told_once_when_its_last_run_ends_and_again_after_a_retry() {
     let app = App::start().await;
     let events = json!(["study.succeeded", "study.failed", "study.cancelled"]);
-    let hook = webhook(&app, json!({ "url": "http://127.0.0.1:9/", "events": events })).await;
+    let hook = webhook_to_nowhere(&app, events).await;
     let study = study::submit(&app, small_study()).await;
     study::carry_out(&app, &study, "left").await;
     assert_eq!(deliveries(&app, &hook).await.len(), 0);
@@ -434,11 +431,7 @@ async fn the_end_of_a_study_is_told_once_when_its_last_run_ends_and_again_after_
 #[tokio::test]
 async fn of_two_transactions_that_end_the_last_runs_of_a_study_one_tells_of_its_end() {
     let app = App::start().await;
-    let hook = webhook(
-        &app,
-        json!({ "url": "http://127.0.0.1:9/", "events": ["study.cancelled"] }),
-    )
-    .await;
+    let hook = webhook_to_nowhere(&app, json!(["study.cancelled"])).await;
     let study = study::submit(&app, small_study()).await;
     let end = async |key: &str| {
         let run = study::experiment(&study, key).runs[0].run;
