@@ -14,6 +14,8 @@ use std::process::{Command, ExitCode};
 const PROGRAM: &str = "motif-worker-engine";
 /// Names the code path of Intel's mathematics library, which libtorch multiplies with.
 const MKL_PATH: &str = "MKL_CBWR";
+/// Hardware queues of a card that CUDA's driver uses, at most 32.
+const QUEUES: &str = "CUDA_DEVICE_MAX_CONNECTIONS";
 
 fn main() -> ExitCode {
     let problem = match program() {
@@ -38,6 +40,7 @@ fn become_it(program: &Path) -> String {
             if env::args_os().nth(1).is_some_and(|name| name == "golden") {
                 compare_alike_everywhere(&mut command);
             }
+            give_streams_queues(&mut command);
             let error = command.exec();
             format!("cannot start {}: {error}", program.display())
         }
@@ -56,6 +59,16 @@ fn become_it(program: &Path) -> String {
 fn compare_alike_everywhere(command: &mut Command) {
     if env::var_os(MKL_PATH).is_none() {
         command.env(MKL_PATH, "COMPATIBLE");
+    }
+}
+
+/// Has CUDA's driver give a card as many hardware queues as it can, unless somebody chose a number.
+///
+/// Runs that share a card have a stream each. By default the driver has eight queues, and streams that share one wait
+/// for each other.
+fn give_streams_queues(command: &mut Command) {
+    if env::var_os(QUEUES).is_none() {
+        command.env(QUEUES, "32");
     }
 }
 

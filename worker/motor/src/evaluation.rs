@@ -15,7 +15,7 @@ use crate::engine::{Engine, EpisodeRun, FusedEngine, NoiseSource, Recording};
 use crate::environment::Episode;
 use crate::error::Error;
 use crate::host_tensor::in_precision;
-use crate::policy::{Effective, NetworkConfig, Policy};
+use crate::policy::{NetworkConfig, Policy};
 use crate::random::{Purpose, Stream};
 use crate::tasks::{DELAY_STEPS, Task, Trial, TrialConditions};
 
@@ -104,8 +104,8 @@ pub struct Evaluator<'a> {
 /// What runs the episodes of an evaluation.
 enum Player {
     Reference,
-    /// With the weights that all of them run with.
-    Fused(Box<FusedEngine>, Effective),
+    /// Which has the weights.
+    Fused(Box<FusedEngine>),
     OnCard(Box<CardEngine>),
 }
 
@@ -147,7 +147,7 @@ impl Evaluator<'_> {
         let rows = trials.first().map_or(1, |(_, trial)| trial.rows());
         let per_chunk = match &player {
             Player::Reference => self.conditions_per_chunk,
-            Player::Fused(..) => (FUSED_ROWS_PER_THREAD * self.numerics.threads()).div_ceil(rows),
+            Player::Fused(_) => (FUSED_ROWS_PER_THREAD * self.numerics.threads()).div_ceil(rows),
             Player::OnCard(_) => FUSED_ROWS_ON_CARD.div_ceil(rows),
         };
         let steps: usize = trials.chunks(per_chunk).map(longest).sum();
@@ -206,8 +206,9 @@ impl Evaluator<'_> {
             Engine::Reference => None,
             Engine::Fused => FusedEngine::new(self.policy, self.numerics).ok(),
         };
-        Ok(fused.map_or(Player::Reference, |engine| {
-            Player::Fused(Box::new(engine), self.policy.effective())
+        Ok(fused.map_or(Player::Reference, |mut engine| {
+            engine.take(&self.policy.effective());
+            Player::Fused(Box::new(engine))
         }))
     }
 
@@ -222,8 +223,8 @@ impl Evaluator<'_> {
         let noise = self.protocol.noise.then(|| self.noise(trials));
         let fingertip = match player {
             Player::Reference => self.run_by_steps(&episode, noise.as_ref(), on_steps)?,
-            Player::Fused(engine, weights) => {
-                engine.roll_out(weights, &episode, noise.as_ref());
+            Player::Fused(engine) => {
+                engine.play(&episode, noise.as_ref());
                 if on_steps(episode.longest()).is_break() {
                     return Err(Error::Interrupted);
                 }

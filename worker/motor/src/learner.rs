@@ -131,6 +131,15 @@ impl Learner {
             .map_or(Ok(()), |on_card| on_card.reserve(rows, steps))
     }
 
+    /// Waits until the device has done what was asked of it, so that a clock can be read.
+    pub(crate) fn wait(&self) -> Result<(), CardError> {
+        if let Some(card) = self.card() {
+            return card.wait();
+        }
+        self.numerics.synchronize();
+        Ok(())
+    }
+
     /// Brings the policy and the moments up to date with the card that has them.
     ///
     /// # Panics
@@ -195,7 +204,8 @@ impl Learner {
         match &mut self.fused {
             Some(fused) => {
                 let effective = self.policy.effective();
-                fused.roll_out(&effective, episode, noise);
+                fused.take(&effective);
+                fused.roll_out(episode, noise);
                 Played::Fused(effective)
             }
             None => Played::Reference(roll_out(

@@ -26,7 +26,8 @@ fn compare(case: &Case, precision: Precision) -> (f64, f64) {
 
     let mut engine = FusedEngine::new(&policy, numerics).expect("covered");
     let effective = policy.effective();
-    engine.roll_out(&effective, &episode, noise.as_ref());
+    engine.take(&effective);
+    engine.roll_out(&episode, noise.as_ref());
     let losses = engine.losses(&case.weights, None);
     let slopes = engine.slopes(&case.weights);
     let found = Tensor::run_backward(&[&effective.dot(&slopes)], &parameters, false, false);
@@ -176,7 +177,8 @@ fn sequences_of_gated_networks_are_those_of_the_reference() {
         numerics,
     );
     let mut engine = FusedEngine::new(&policy, numerics).expect("covered");
-    engine.roll_out(&policy.effective(), &episode, noise.as_ref());
+    engine.take(&policy.effective());
+    engine.roll_out(&episode, noise.as_ref());
     let found = engine.rollout(numerics);
     let (ours, theirs) = (found.details.expect("kept"), expected.details.expect("kept"));
     for (name, ours, theirs) in [
@@ -192,5 +194,37 @@ fn sequences_of_gated_networks_are_those_of_the_reference() {
         assert_eq!(ours.size(), theirs.size(), "{name}");
         let worst = (ours - theirs).abs().max().double_value(&[]);
         assert!(worst < 1e-11, "{name}: {worst:e}");
+    }
+}
+
+#[test]
+fn an_episode_that_is_only_played_has_the_bits_of_one_that_is_kept() {
+    for config in [
+        NetworkConfig::leaky(21, Activation::Softplus),
+        NetworkConfig::gru(21),
+    ] {
+        let case = Case {
+            config,
+            new_rules: None,
+            trial: reach(19),
+            weights: LossWeights::default(),
+            seed: 4,
+            noisy: true,
+        };
+        let numerics = Numerics::cpu(Precision::F32);
+        let (policy, episode, noise) = (case.policy(numerics), case.episode(numerics), case.noise());
+        let mut engine = FusedEngine::new(&policy, numerics).expect("covered");
+        engine.take(&policy.effective());
+        let mut kept = |engine: &mut FusedEngine| {
+            engine.roll_out(&episode, noise.as_ref());
+            let losses = engine.losses(&case.weights, None);
+            (losses, engine.fingertips(), engine.slopes(&case.weights))
+        };
+        let (losses, fingertips, slopes) = kept(&mut engine);
+        engine.play(&episode, noise.as_ref());
+        assert_eq!(engine.losses(&case.weights, None), losses);
+        assert_eq!(engine.fingertips(), fingertips);
+        // What playing left behind is nothing to the next episode.
+        assert_eq!(kept(&mut engine), (losses, fingertips, slopes));
     }
 }

@@ -164,19 +164,16 @@ struct Timing {
 
 fn time_batch(learner: &mut Learner, options: &BenchOptions, batch: u64) -> Result<Timing, Error> {
     let numerics = learner.numerics;
-    let now = || {
-        numerics.synchronize();
-        Instant::now()
-    };
-    let begin = now();
+    let now = |learner: &Learner| learner.wait().map(|()| Instant::now());
+    let begin = now(learner)?;
     let trial = half_reach(options, batch);
     let episode = Episode::new(std::slice::from_ref(&trial), numerics);
     let noise = NoiseSource::training(options.seed, batch, trial.rows());
-    let ready = now();
+    let ready = now(learner)?;
     let played = learner.roll_out(&episode, Some(&noise));
-    let rolled_out = now();
+    let rolled_out = now(learner)?;
     let learnt = learner.learn(&played, &episode.goal);
-    let learnt_at = now();
+    let learnt_at = now(learner)?;
     let (losses, _) = learnt.map_err(|error| Error::of_batch(error, batch, trial.conditions))?;
     Ok(Timing {
         setup: (ready - begin).as_secs_f64(),

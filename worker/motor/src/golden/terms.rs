@@ -70,12 +70,13 @@ fn play_fused(
     let mut engine = FusedEngine::new(policy, numerics)?;
     let effective = policy.effective();
     let size = (weights.weight != 0.0).then(|| weight_size(policy) * weights.weight);
-    engine.roll_out(&effective, episode, None);
+    engine.take(&effective);
+    engine.roll_out(episode, None);
     let rollout = engine.rollout(numerics);
     let losses = engine.losses(weights, size.as_ref());
     // The engine forgets an episode when its slopes are asked for.
     let mut scalar = |position: f64, weights: LossWeights| {
-        engine.roll_out(&effective, episode, None);
+        engine.roll_out(episode, None);
         let slopes = engine.slopes_of(position, &weights);
         let size = if weights.weight == 0.0 {
             None

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::run::{Address, Run};
 
-/// Memory, copies and kernels, in the order in which they are asked for. Nothing but [`read`](Card::read) waits.
+/// Memory, copies and kernels, in the order in which they are asked for. Nothing but [`read`](Card::read) and
+/// [`wait`](Card::wait) waits.
 pub trait Card: fmt::Debug + Send + Sync {
     /// Rows of an episode that a block of the kernels has.
     fn rows_per_block(&self) -> usize;
@@ -37,6 +38,12 @@ pub trait Card: fmt::Debug + Send + Sync {
     /// # Errors
     /// What the driver says.
     fn launch(&self, kernel: &'static str, grid: Grid, run: &Run) -> Result<(), CardError>;
+
+    /// Returns once everything that was asked is done.
+    ///
+    /// # Errors
+    /// What the driver says, also of what went wrong in kernels before.
+    fn wait(&self) -> Result<(), CardError>;
 }
 
 /// Blocks, threads of each, and bytes that these share.

@@ -336,7 +336,7 @@ impl DriverCard {
     }
 
     /// Waits for everything that was asked; then all of the staging memory is free again.
-    fn wait(&self, staging: &mut Staging) -> Result<(), CardError> {
+    fn drain(&self, staging: &mut Staging) -> Result<(), CardError> {
         staging.used = 0;
         // SAFETY: the stream is this card's own.
         self.check("cuStreamSynchronize", unsafe {
@@ -368,7 +368,7 @@ impl Card for DriverCard {
     }
 
     fn release(&self, address: Address, bytes: usize) {
-        if bytes == 0 || self.device.enter().is_err() || self.wait(&mut locked(&self.staging)).is_err() {
+        if bytes == 0 || self.device.enter().is_err() || self.drain(&mut locked(&self.staging)).is_err() {
             return;
         }
         locked(&self.device.spare).entry(bytes).or_default().push(address);
@@ -379,7 +379,7 @@ impl Card for DriverCard {
         let mut staging = locked(&self.staging);
         for (index, part) in bytes.chunks(STAGING_BYTES).enumerate() {
             if staging.used + part.len() > STAGING_BYTES {
-                self.wait(&mut staging)?;
+                self.drain(&mut staging)?;
             }
             // SAFETY: the part fits behind what is in use, and the address has room for all parts.
             let result = unsafe {
@@ -399,7 +399,7 @@ impl Card for DriverCard {
         let mut staging = locked(&self.staging);
         for (index, part) in bytes.chunks_mut(STAGING_BYTES).enumerate() {
             if staging.used + part.len() > STAGING_BYTES {
-                self.wait(&mut staging)?;
+                self.drain(&mut staging)?;
             }
             let from = address + (index * STAGING_BYTES) as Address;
             // SAFETY: the part fits behind what is in use, and is copied out once the card has written it.
@@ -407,7 +407,7 @@ impl Card for DriverCard {
                 let place = staging.place.cast::<u8>().add(staging.used);
                 let result = (self.device.driver.from_card)(place.cast(), from, part.len(), self.stream);
                 self.check("cuMemcpyDtoHAsync", result)?;
-                self.wait(&mut staging)?;
+                self.drain(&mut staging)?;
                 std::ptr::copy_nonoverlapping(place, part.as_mut_ptr(), part.len());
             }
         }
@@ -435,6 +435,11 @@ impl Card for DriverCard {
             )
         };
         self.check("cuLaunchKernel", result)
+    }
+
+    fn wait(&self) -> Result<(), CardError> {
+        self.device.enter()?;
+        self.drain(&mut locked(&self.staging))
     }
 }
 

@@ -44,14 +44,14 @@ pub fn card_for(policy: &Policy, numerics: Numerics) -> Result<Option<Arc<dyn Ca
 }
 
 /// Rows of a block where nothing else was asked for. No result depends on it.
-const DEFAULT_ROWS_PER_BLOCK: usize = 8;
+const DEFAULT_ROWS_PER_BLOCK: usize = 4;
 
 /// Rows of a block for so many runs at once: with few, more blocks find more multiprocessors; with many, a matrix that
-/// is read serves more rows.
+/// is read serves more rows. Measured for one run and for 64 (`docs/cuda.md`).
 pub fn rows_per_block_for(runs: usize) -> usize {
     match runs {
-        0..4 => 4,
-        4..32 => 8,
-        _ => 16,
+        0..=2 => 1,
+        3..=8 => 2,
+        _ => 4,
     }
 }

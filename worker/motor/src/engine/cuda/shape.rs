@@ -3,8 +3,9 @@
 use crate::arm::MUSCLES;
 use crate::device::Precision;
 
-/// Threads of a block.
-pub(super) const THREADS: usize = 256;
+/// Threads of a block. More of them hide more of the wait for the matrices; the sums depend on it, through
+/// [`Shape::slices`].
+pub(super) const THREADS: usize = 512;
 /// Threads of a block that sums outer products: as many as a tile has pieces, in whole warps.
 pub(super) const TILE_THREADS: usize = 192;
 /// As in `kernels/learning.h`.

@@ -4,6 +4,7 @@
 use std::fmt::Write;
 
 use super::run::Run;
+use super::shape::THREADS;
 use crate::arm::geometry::{LENGTH_M, LINEAR_M, QUADRATIC_M, REFERENCE_RAD};
 use crate::arm::muscle::{
     ACTIVE_FROM, FALL_S, HUMPS, MAX_FORCE_N, MAX_SPEED_FACTOR, MIN_FIBRE_M, OPTIMAL_M, PASSIVE_SCALE,
@@ -68,6 +69,7 @@ pub fn definitions(precision: Precision, rows_per_block: usize) -> Vec<String> {
         format!("-DREAL={real}"),
         format!("-DROWS={rows_per_block}"),
         format!("-DRUN_BYTES={}", size_of::<Run>()),
+        format!("-DTHREADS={THREADS}"),
     ]
 }
 

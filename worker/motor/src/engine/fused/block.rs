@@ -2,6 +2,7 @@
 //!
 //! A block owns everything that its rows need, so that blocks run on any threads without meeting. What the way back
 //! needs is kept for every instant; x stands where δ will be, and goals where the slopes of the position error will.
+//! Where nothing goes back, z and x of two instants do.
 
 use std::ops::Range;
 
@@ -20,6 +21,25 @@ pub(crate) const BLOCK_ROWS: usize = 16;
 /// Numbers of the arms of a block, a row of [`BLOCK_ROWS`] for each quantity.
 pub(super) const LANES: usize = BLOCK_ROWS;
 
+/// What is kept of the network's sequences, z and d. The arm's are kept whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Kept {
+    #[default]
+    Everything,
+    /// Only what the next step needs: the episode can be neither read nor gone back through.
+    Latest,
+}
+
+impl Kept {
+    /// Instants of an episode that have memory of their own.
+    fn instants(self, steps: usize) -> usize {
+        match self {
+            Self::Everything => steps + 1,
+            Self::Latest => 2,
+        }
+    }
+}
+
 /// The episode as a block is told of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Script<'a, T> {
@@ -32,6 +52,7 @@ pub(crate) struct Script<'a, T> {
     pub observation: usize,
     /// `[T + 1, B, 2]`, metres.
     pub goal: &'a [T],
+    pub kept: Kept,
 }
 
 /// What the way back is told: slopes of the total loss.
@@ -68,9 +89,11 @@ pub(crate) struct Block<T> {
     /// Rows with padding.
     pub(super) padded: usize,
     pub(super) steps: usize,
-    /// z of instants 0 … T: `[T + 1, padded, z_stride]`.
+    /// Instants of z and d that have memory; they take turns in it.
+    instants: usize,
+    /// z of instants 0 … T: `[instants, padded, z_stride]`.
     pub(crate) z: Aligned<T>,
-    /// `[T + 1, padded, d_stride]`: x (of gated units the gates), later δ, and γ.
+    /// `[instants, padded, d_stride]`: x (of gated units the gates), later δ, and γ.
     pub(crate) d: Aligned<T>,
     /// `[T + 1, STATE_SIZE, LANES]`.
     pub(super) state: Aligned<T>,
@@ -104,6 +127,7 @@ impl<T: Real> Block<T> {
             shape,
             padded,
             steps: 0,
+            instants: 1,
             z: Aligned::default(),
             d: Aligned::default(),
             state: Aligned::default(),
@@ -127,32 +151,23 @@ impl<T: Real> Block<T> {
         }
     }
 
-    /// Makes room for an episode and writes down what is known of it.
-    pub(super) fn load(&mut self, script: Script<'_, T>) {
+    /// Makes room for an episode, and writes down its goals and that h is 0 at its start.
+    pub(super) fn prepare(&mut self, script: Script<'_, T>) {
         let instants = script.steps + 1;
         self.steps = script.steps;
-        self.z.reserve(instants * self.padded * self.shape.z_stride);
-        self.d.reserve(instants * self.padded * self.shape.d_stride);
+        self.instants = script.kept.instants(script.steps);
+        self.z.reserve(self.instants * self.padded * self.shape.z_stride);
+        self.d.reserve(self.instants * self.padded * self.shape.d_stride);
         self.state.reserve(instants * STATE_SIZE * LANES);
         self.sensed.reserve(instants * SENSED_SIZE * LANES);
         self.excitation.reserve(instants * MUSCLES * LANES);
         self.goal.reserve(instants * 2 * LANES);
-        let (units, known_inputs, known) = (self.shape.units, self.shape.known_inputs(), self.shape.known);
+        let units = self.shape.units;
+        let start = self.z.chunks_exact_mut(self.shape.z_stride);
+        for z in start.take(self.padded) {
+            z[..units].fill(T::default());
+        }
         for instant in 0..instants {
-            let z = &mut self.z[instant * self.padded * self.shape.z_stride..];
-            for (row, z) in z
-                .chunks_exact_mut(self.shape.z_stride)
-                .take(self.padded)
-                .enumerate()
-            {
-                z[units] = T::of(1.0);
-                let inputs = &mut z[known_inputs..known_inputs + known];
-                if row < self.rows.len() {
-                    let row = instant * script.rows + self.rows.start + row;
-                    let start = row * script.observation;
-                    inputs.copy_from_slice(&script.known[start..start + known]);
-                }
-            }
             let goals = &mut self.goal[instant * 2 * LANES..][..2 * LANES];
             let (x, y) = goals.split_at_mut(LANES);
             for (lane, row) in self.rows.clone().enumerate() {
@@ -171,12 +186,27 @@ impl<T: Real> Block<T> {
         }
     }
 
+    /// Writes what is known before the episode into z of an instant: its inputs, and the 1 of the biases.
+    pub(super) fn show(&mut self, script: Script<'_, T>, instant: usize) {
+        let (units, known_inputs, known) = (self.shape.units, self.shape.known_inputs(), self.shape.known);
+        let start = self.z_row(instant);
+        let rows = self.z[start..].chunks_exact_mut(self.shape.z_stride);
+        for (row, z) in rows.take(self.padded).enumerate() {
+            z[units] = T::of(1.0);
+            if row < self.rows.len() {
+                let row = instant * script.rows + self.rows.start + row;
+                let start = row * script.observation;
+                z[known_inputs..known_inputs + known].copy_from_slice(&script.known[start..start + known]);
+            }
+        }
+    }
+
     pub(super) fn z_row(&self, instant: usize) -> usize {
-        instant * self.padded * self.shape.z_stride
+        instant % self.instants * self.padded * self.shape.z_stride
     }
 
     pub(super) fn d_row(&self, instant: usize) -> usize {
-        instant * self.padded * self.shape.d_stride
+        instant % self.instants * self.padded * self.shape.d_stride
     }
 
     /// The rows d of all instants, and the rows z.

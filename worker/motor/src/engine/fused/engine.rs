@@ -6,7 +6,7 @@ use tch::Tensor;
 use tch::kind::Element;
 
 use super::arm::SENSED_SIZE;
-use super::block::{Block, Script};
+use super::block::{Block, Kept, Script};
 use super::network::{Constants, Kind, Leaky, Weights};
 use super::real::Real;
 use super::{Episodes, Threads};
@@ -81,8 +81,24 @@ impl FusedEngine {
         Ok(Self { episodes })
     }
 
-    /// Runs an episode. `weights` are the policy's matrices as they act; without `noise` the network is silent.
-    pub fn roll_out(&mut self, weights: &Effective, episode: &Episode, noise: Option<&NoiseSource>) {
+    /// Lays out the policy's matrices as they act, for the episodes that come.
+    pub fn take(&mut self, weights: &Effective) {
+        either!(&mut self.episodes, episodes => episodes.take(host(weights)));
+    }
+
+    /// Runs an episode with the weights taken last, and keeps what its slopes need. Without `noise` the network is
+    /// silent.
+    pub fn roll_out(&mut self, episode: &Episode, noise: Option<&NoiseSource>) {
+        self.run(episode, noise, Kept::Everything);
+    }
+
+    /// The same, where nobody asks for slopes or sequences: the network's are forgotten step by step. Losses and
+    /// fingertips are there.
+    pub fn play(&mut self, episode: &Episode, noise: Option<&NoiseSource>) {
+        self.run(episode, noise, Kept::Latest);
+    }
+
+    fn run(&mut self, episode: &Episode, noise: Option<&NoiseSource>, kept: Kept) {
         either!(&mut self.episodes, episodes => {
             let (known, goal) = (numbers(&episode.known), numbers(&episode.goal));
             let script = Script {
@@ -91,8 +107,9 @@ impl FusedEngine {
                 known: &known,
                 observation: episode.layout.width() as usize,
                 goal: &goal,
+                kept,
             };
-            episodes.forward(host(weights), script, noise);
+            episodes.forward(script, noise);
         });
     }
 
@@ -221,6 +238,7 @@ fn fingertips<T: Real>(episodes: &Episodes<T>) -> Tensor {
 type Reader<'a, T> = dyn Fn(&Block<T>, usize, usize, &mut Vec<f64>) + 'a;
 
 fn rollout<T: Real>(episodes: &Episodes<T>, numerics: Numerics) -> Rollout {
+    assert_eq!(episodes.kept(), Kept::Everything, "no sequences to read");
     let shape = episodes.network().shape;
     let sequence = |instants: Range<usize>, width: usize, read: &Reader<'_, T>| {
         let mut values = Vec::new();

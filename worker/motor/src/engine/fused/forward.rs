@@ -30,14 +30,16 @@ impl<T: Real> WithSimd for Forward<'_, T> {
             script,
             noise,
         } = self;
-        block.load(script);
+        block.prepare(script);
         block.begin(simd);
+        block.show(script, 0);
         for step in 0..block.steps {
             block.perceive(simd, network, noise, step);
             match &network.constants.kind {
                 Kind::Leaky(leaky) => block.advance_units(simd, network, leaky, noise.is_some(), step),
                 Kind::Gated => block.advance_gated_units(simd, network, step),
             }
+            block.show(script, step + 1);
             block.act(simd, network, step);
         }
     }
@@ -166,7 +168,7 @@ impl<T: Real> Block<T> {
 
         let alpha = Lanes::splat(simd, leaky.alpha);
         let noise_scale = Lanes::splat(simd, leaky.hidden_noise);
-        let x_now = self.d_row(step);
+        let (x_before, x_now) = (self.d_row(step.saturating_sub(1)), self.d_row(step));
         let wide = width::<S, T>();
         for unit in (0..shape.units).step_by(wide) {
             let mut rate = Lanes::splat(simd, 0.0);
@@ -181,7 +183,7 @@ impl<T: Real> Block<T> {
                 let old = if step == 0 {
                     load(simd, &network.initial_x, unit)
                 } else {
-                    load(simd, &self.d, x_now - self.padded * shape.d_stride + here)
+                    load(simd, &self.d, x_before + here)
                 };
                 let x = (entering - old).mul_add(alpha, old);
                 let [h, slope] = fire(leaky.activation, x);

@@ -35,12 +35,12 @@ use rayon::prelude::*;
 
 use self::aligned::Aligned;
 use self::backward::Backward;
-use self::block::{BLOCK_ROWS, Block, Script, Seeds};
+use self::block::{BLOCK_ROWS, Block, Kept, Script, Seeds};
 pub(crate) use self::drive::{Drive, Instant, MuscleLaw};
 pub use self::engine::{FusedEngine, NotCovered};
 use self::forward::Forward;
 use self::network::{Constants, Kind, Packed, Weights};
-use self::product::{ROW_GROUP, Rows, add_outer_products};
+use self::product::{Copies, ROW_GROUP, Rows, add_outer_products};
 use self::real::Real;
 use super::NoiseSource;
 use crate::loss::LossWeights;
@@ -55,8 +55,11 @@ pub(crate) struct Episodes<T> {
     blocks: Vec<Block<T>>,
     rows: usize,
     steps: usize,
+    kept: Kept,
     /// Σ dᵀ z, `[d_stride, z_stride]`.
     slopes: Aligned<T>,
+    /// One for each thread.
+    copies: Vec<Copies<T>>,
 }
 
 /// Means over an episode that the losses are made of.
@@ -80,27 +83,28 @@ impl<T: Real> Episodes<T> {
             threads,
             slopes: Aligned::zeros(network.shape.d_stride * network.shape.z_stride),
             network,
+            copies: Vec::new(),
             blocks: Vec::new(),
             rows: 0,
             steps: 0,
+            kept: Kept::Everything,
         }
     }
 
-    /// Runs an episode with new weights.
-    pub(crate) fn forward(
-        &mut self,
-        weights: Weights<T>,
-        script: Script<'_, T>,
-        noise: Option<&NoiseSource>,
-    ) {
+    /// Lays out the weights that the next episodes run with.
+    pub(crate) fn take(&mut self, weights: Weights<T>) {
         self.network.pack(weights);
+    }
+
+    /// Runs an episode.
+    pub(crate) fn forward(&mut self, script: Script<'_, T>, noise: Option<&NoiseSource>) {
         if self.rows != script.rows {
             self.rows = script.rows;
             let starts = (0..script.rows).step_by(BLOCK_ROWS);
             let block = |start| Block::new(self.network.shape, start..(start + BLOCK_ROWS).min(script.rows));
             self.blocks = starts.map(block).collect();
         }
-        self.steps = script.steps;
+        (self.steps, self.kept) = (script.steps, script.kept);
         let (arch, network) = (self.arch, &self.network);
         self.threads.each(&mut self.blocks, |block| {
             arch.dispatch(Forward {
@@ -174,6 +178,7 @@ impl<T: Real> Episodes<T> {
     /// Slopes of the weighted losses, but for the weights' own size, with respect to the matrices as they act.
     /// `position` is the weight of the position error.
     pub(crate) fn backward(&mut self, position: f64, losses: &LossWeights) -> Weights<T> {
+        assert_eq!(self.kept, Kept::Everything, "nothing to go back through");
         let samples = self.samples();
         let hidden = self.network.shape.hidden;
         let dynamics = match losses.dynamics {
@@ -210,23 +215,30 @@ impl<T: Real> Episodes<T> {
         let shape = self.network.shape;
         let (arch, blocks, instants) = (self.arch, &self.blocks, self.steps + 1);
         let share = (shape.d_stride / ROW_GROUP).div_ceil(self.threads.count()) * ROW_GROUP;
-        let mut parts: Vec<(usize, &mut [T])> = self
+        self.copies.resize_with(self.threads.count(), Copies::default);
+        let mut parts: Vec<(usize, &mut [T], &mut Copies<T>)> = self
             .slopes
             .chunks_mut(share * shape.z_stride)
+            .zip(&mut self.copies)
             .enumerate()
-            .map(|(part, sums)| (part * share, sums))
+            .map(|(part, (sums, copies))| (part * share, sums, copies))
             .collect();
-        self.threads.each(&mut parts, |(first, sums)| {
+        self.threads.each(&mut parts, |(first, sums, copies)| {
             sums.fill(T::default());
             for block in blocks {
                 arch.dispatch(OuterProducts {
                     left: block.slopes(instants),
                     columns: *first..*first + sums.len() / shape.z_stride,
                     right: block.entered(instants),
+                    copies,
                     sums,
                 });
             }
         });
+    }
+
+    pub(crate) fn kept(&self) -> Kept {
+        self.kept
     }
 
     pub(crate) fn blocks(&self) -> &[Block<T>] {
@@ -273,6 +285,7 @@ struct OuterProducts<'a, T> {
     left: Rows<'a, T>,
     columns: std::ops::Range<usize>,
     right: Rows<'a, T>,
+    copies: &'a mut Copies<T>,
     sums: &'a mut [T],
 }
 
@@ -281,7 +294,7 @@ impl<T: Real> WithSimd for OuterProducts<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        add_outer_products(simd, self.left, self.columns, self.right, self.sums);
+        add_outer_products(simd, self.left, self.columns, self.right, self.copies, self.sums);
     }
 }
 

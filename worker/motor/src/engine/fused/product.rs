@@ -5,6 +5,8 @@
 //! of fused multiply-adds over the inner dimension in its order, so it does not depend on how rows and columns are
 //! shared out among threads, nor on the size of the tiles.
 
+use std::ops::Range;
+
 use pulp::Simd;
 
 use super::aligned::Aligned;
@@ -152,6 +154,17 @@ fn multiply_in_tiles<S: Simd, T: Real, const HEIGHT: usize, const VECTORS: usize
 
 /// Inner steps between two visits to the sum in memory.
 const SUM_BLOCK: usize = 256;
+/// Columns of `left` that are copied side by side.
+const STRIP: usize = 8;
+
+/// Copies of the factors of a sum of outer products, in the order in which it reads them.
+#[derive(Debug, Default)]
+pub(crate) struct Copies<T> {
+    /// `[strips, SUM_BLOCK, STRIP]`.
+    left: Aligned<T>,
+    /// `[SUM_BLOCK, panel]`.
+    right: Aligned<T>,
+}
 
 /// `out` += `left`ᵀ · `right` for some of the columns of `left`, row-major with `right`'s stride.
 ///
@@ -160,52 +173,76 @@ const SUM_BLOCK: usize = 256;
 pub(crate) fn add_outer_products<S: Simd, T: Real>(
     simd: S,
     left: Rows<'_, T>,
-    columns: std::ops::Range<usize>,
+    columns: Range<usize>,
     right: Rows<'_, T>,
+    copies: &mut Copies<T>,
     out: &mut [T],
 ) {
-    if S::REGISTER_COUNT >= 32 {
-        add_outer_products_in_tiles::<S, T, 8>(simd, left, columns, right, out);
-    } else {
-        add_outer_products_in_tiles::<S, T, 4>(simd, left, columns, right, out);
+    let panel = 2 * width::<S, T>();
+    copies.left.reserve(SUM_BLOCK * columns.len());
+    copies.right.reserve(SUM_BLOCK * panel);
+    for first in (0..left.count).step_by(SUM_BLOCK) {
+        let count = SUM_BLOCK.min(left.count - first);
+        let of_block = |rows: Rows<'_, T>| first * rows.stride..(first + count) * rows.stride;
+        let left_rows = &left.values[of_block(left)];
+        let right_rows = &right.values[of_block(right)];
+        let strips = copies.left.chunks_exact_mut(count * STRIP);
+        for (strip, column) in strips.zip(columns.clone().step_by(STRIP)) {
+            copy_columns(left_rows, left.stride, column, strip, STRIP);
+        }
+        let strips = &copies.left[..count * columns.len()];
+        for across in (0..right.stride).step_by(panel) {
+            let copied = &mut copies.right[..count * panel];
+            copy_columns(right_rows, right.stride, across, copied, panel);
+            let out = &mut out[across..];
+            if S::REGISTER_COUNT >= 32 {
+                add_tiles::<S, T, STRIP>(simd, strips, count, copied, right.stride, out);
+            } else {
+                add_tiles::<S, T, { STRIP / 2 }>(simd, strips, count, copied, right.stride, out);
+            }
+        }
     }
 }
 
+/// Copies `count` columns from `first` on out of rows that lie `stride` apart.
 #[inline(always)]
-fn add_outer_products_in_tiles<S: Simd, T: Real, const HEIGHT: usize>(
+fn copy_columns<T: Copy>(rows: &[T], stride: usize, first: usize, copy: &mut [T], count: usize) {
+    for (copy, row) in copy.chunks_exact_mut(count).zip(rows.chunks_exact(stride)) {
+        copy.copy_from_slice(&row[first..first + count]);
+    }
+}
+
+/// Adds the products of all strips with a panel, in tiles of `HEIGHT` columns of the strips.
+#[inline(always)]
+fn add_tiles<S: Simd, T: Real, const HEIGHT: usize>(
     simd: S,
-    left: Rows<'_, T>,
-    columns: std::ops::Range<usize>,
-    right: Rows<'_, T>,
+    strips: &[T],
+    count: usize,
+    panel: &[T],
+    stride: usize,
     out: &mut [T],
 ) {
-    let tile_width = 2 * width::<S, T>();
-    for block in (0..left.count).step_by(SUM_BLOCK) {
-        let count = SUM_BLOCK.min(left.count - block);
-        let left_rows = &left.values[block * left.stride..][..count * left.stride];
-        let right_rows = &right.values[block * right.stride..][..count * right.stride];
-        for across in (0..right.stride).step_by(tile_width) {
-            for first in columns.clone().step_by(HEIGHT) {
-                let mut sums = [[T::splat(simd, T::default()); 2]; HEIGHT];
-                let rows = left_rows
-                    .chunks_exact(left.stride)
-                    .zip(right_rows.chunks_exact(right.stride));
-                for (left, right) in rows {
-                    let factors = &left[first..first + HEIGHT];
-                    let right = packs::<S, T>(&right[across..across + tile_width]);
-                    for (sums, &factor) in sums.iter_mut().zip(factors) {
-                        let factor = T::splat(simd, factor);
-                        for (sum, value) in sums.iter_mut().zip(right) {
-                            *sum = T::mul_add(simd, factor, *value, *sum);
-                        }
+    let panel_width = 2 * width::<S, T>();
+    for (strip, out) in strips
+        .chunks_exact(count * STRIP)
+        .zip(out.chunks_mut(STRIP * stride))
+    {
+        for first in (0..STRIP).step_by(HEIGHT) {
+            let mut sums = [[T::splat(simd, T::default()); 2]; HEIGHT];
+            for (left, right) in strip.chunks_exact(STRIP).zip(panel.chunks_exact(panel_width)) {
+                let right = packs::<S, T>(right);
+                for (sums, &factor) in sums.iter_mut().zip(&left[first..first + HEIGHT]) {
+                    let factor = T::splat(simd, factor);
+                    for (sum, value) in sums.iter_mut().zip(right) {
+                        *sum = T::mul_add(simd, factor, *value, *sum);
                     }
                 }
-                for (row, sums) in sums.iter().enumerate() {
-                    let start = (first - columns.start + row) * right.stride + across;
-                    let out = packs_mut::<S, T>(&mut out[start..start + tile_width]);
-                    for (out, sum) in out.iter_mut().zip(sums) {
-                        *out = T::sum(simd, *out, *sum);
-                    }
+            }
+            for (row, sums) in sums.iter().enumerate() {
+                let start = (first + row) * stride;
+                let out = packs_mut::<S, T>(&mut out[start..start + panel_width]);
+                for (out, sum) in out.iter_mut().zip(sums) {
+                    *out = T::sum(simd, *out, *sum);
                 }
             }
         }

@@ -6,9 +6,9 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::aligned::Aligned;
 use super::arm::{self, ArmLanes, SENSED_SIZE, STATE_SIZE, Sensed};
-use super::block::Script;
+use super::block::{Kept, Script};
 use super::network::{Constants, Kind, Leaky, Weights};
-use super::product::{Panels, Rows, add_outer_products, multiply};
+use super::product::{Copies, Panels, Rows, add_outer_products, multiply};
 use super::real::{Lanes, each, width};
 use super::{Episodes, Threads};
 use crate::arm::{MUSCLES, UPPER_ANGLES_RAD};
@@ -280,14 +280,16 @@ impl WithSimd for Products<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> usize {
         multiply(simd, self.rows, self.matrix, self.depth, self.product);
-        add_outer_products(simd, self.rows, 8..24, self.rows, self.outer);
+        let mut copies = Copies::default();
+        add_outer_products(simd, self.rows, 8..24, self.rows, &mut copies, self.outer);
         width::<S, f32>()
     }
 }
 
 #[test]
 fn products_are_those_of_the_matrices() {
-    const ROWS: usize = 16;
+    // More than a sum takes in at once.
+    const ROWS: usize = 264;
     const STRIDE: usize = 64;
     let entry = |i: usize, j: usize| ((i * 7 + j * 3) % 11) as f32 - 5.0;
     let mut values = Aligned::<f32>::zeros(ROWS * STRIDE);
@@ -380,8 +382,10 @@ fn slopes_with(arch: Arch, activation: Option<Activation>) -> Weights<f32> {
         known: &numbers((steps + 1) * rows * (known + SENSED_SIZE), 0.5),
         observation: known + SENSED_SIZE,
         goal: &numbers((steps + 1) * rows * 2, 0.3),
+        kept: Kept::Everything,
     };
-    episodes.forward(weights, script, Some(&NoiseSource::training(1, 2, rows)));
+    episodes.take(weights);
+    episodes.forward(script, Some(&NoiseSource::training(1, 2, rows)));
     episodes.backward(1.0, &LossWeights::default())
 }
 

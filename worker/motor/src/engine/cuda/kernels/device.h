@@ -8,7 +8,7 @@ typedef unsigned long long uint64_t;
 #define CONSTANT static __constant__ const
 
 /// A kernel, and which of its blocks runs.
-#define KERNEL(name) extern "C" __global__ void __launch_bounds__(256) name(const Run run)
+#define KERNEL(name) extern "C" __global__ void __launch_bounds__(THREADS) name(const Run run)
 #define BLOCK ((int)blockIdx.x)
 
 /// Memory that the threads of a block share, as large as the launch says.

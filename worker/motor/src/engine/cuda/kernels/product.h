@@ -14,6 +14,8 @@ DEVICE void multiply(const real* left, int left_stride, const real* matrix, int 
         real sums[ROWS][2];
         for (int row = 0; row < ROWS; row++) sums[row][0] = sums[row][1] = 0;
         const int end = quads * (slice + 1) / slices;
+        // Several reads of the matrix on their way at once: a step waits for little else.
+#pragma unroll 4
         for (int quad = quads * slice / slices; quad < end; quad++) {
             const real* of_quad = matrix + (size_t)quad * 4 * columns + pair * 2;
             const Two first = load2(of_quad), second = load2(of_quad + columns);
