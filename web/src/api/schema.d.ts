@@ -204,7 +204,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /** Show a project. */
+        get: operations["show_project"];
         put?: never;
         post?: never;
         delete?: never;
@@ -290,7 +291,8 @@ export interface paths {
         head?: never;
         /**
          * Change a run's name, tags, notes or priority.
-         * @description What is given takes the place of what was. The spec stays as it was submitted.
+         * @description What is given takes the place of what was. The spec stays as it was submitted. With `If-Match`, nobody's change is
+         *     overwritten unseen (412, `changed_meanwhile`); what the run itself does meanwhile is no hindrance.
          */
         patch: operations["change_run"];
         trace?: never;
@@ -713,7 +715,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /** Show a webhook. */
+        get: operations["show_webhook"];
         put?: never;
         post?: never;
         /** Remove a webhook; what it was still to be told is not told. */
@@ -3868,10 +3871,72 @@ export interface operations {
             507: components["responses"]["Problem"];
         };
     };
+    show_project: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description The project */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProjectInfo"];
+                };
+            };
+            304: components["responses"]["NotModified"];
+            400: components["responses"]["Problem"];
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
+        };
+    };
     change_project: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of an answer to `GET`, or `*`: the change is made only where what it could overwrite is as it was then */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description The project */
                 name: string;
@@ -3921,6 +3986,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            412: components["responses"]["Problem"];
             413: components["responses"]["Problem"];
             415: components["responses"]["Problem"];
             421: components["responses"]["Problem"];
@@ -4292,7 +4358,10 @@ export interface operations {
     change_run: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of an answer to `GET`, or `*`: the change is made only where what it could overwrite is as it was then */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description The run */
                 id: components["schemas"]["RunId"];
@@ -4350,6 +4419,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            412: components["responses"]["Problem"];
             /** @description Payload Too Large */
             413: {
                 headers: {
@@ -6088,6 +6158,65 @@ export interface operations {
             507: components["responses"]["Problem"];
         };
     };
+    show_webhook: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description The webhook */
+                id: components["schemas"]["WebhookId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookInfo"];
+                };
+            };
+            304: components["responses"]["NotModified"];
+            400: components["responses"]["Problem"];
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
+        };
+    };
     delete_webhook: {
         parameters: {
             query?: never;
@@ -6145,7 +6274,10 @@ export interface operations {
     change_webhook: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of an answer to `GET`, or `*`: the change is made only where what it could overwrite is as it was then */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description The webhook */
                 id: components["schemas"]["WebhookId"];
@@ -6195,6 +6327,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            412: components["responses"]["Problem"];
             413: components["responses"]["Problem"];
             415: components["responses"]["Problem"];
             421: components["responses"]["Problem"];
@@ -7161,7 +7294,10 @@ export interface operations {
     upload_part: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of an answer to `GET`, or `*`: the change is made only where what it could overwrite is as it was then */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description The upload */
                 id: components["schemas"]["UploadId"];
@@ -7234,6 +7370,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            412: components["responses"]["Problem"];
             /** @description Payload Too Large */
             413: {
                 headers: {
