@@ -17,6 +17,7 @@
 //! - `otlp` (feature `otlp`): spans for an OpenTelemetry collector
 //! - [`canary`]: by which a worker shows that it computes rightly
 //! - [`event`]: what the server-sent event streams carry
+//! - [`length`]: lengths of time as people write them
 //! - [`problem`]: the error document of RFC 9457; [`health`]: whether a coordinator can work
 //! - [`webhook`]: who is told when runs end, and how that is signed
 //! - `client` (feature `client`): the typed client of the API
@@ -34,6 +35,7 @@ pub mod client;
 pub mod event;
 pub mod health;
 pub mod id;
+pub mod length;
 pub mod log;
 #[cfg(feature = "mask")]
 pub mod mask;

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use motif_proto::access::{NewToken, Scope, TokenInfo};
 use motif_proto::id::TokenId;
+use motif_proto::length;
 use serde::Serialize;
 
 use crate::backup::BackupError;
@@ -62,7 +63,7 @@ pub struct Create {
     #[arg(long)]
     pub project: Vec<String>,
     /// How long it lasts, such as 90d, 12h or 2w. For ever where not given.
-    #[arg(long, value_parser = parse_length)]
+    #[arg(long, value_parser = length::parse)]
     pub expires: Option<Duration>,
 }
 
@@ -254,39 +255,9 @@ fn print(text: &str) -> Result<(), CommandError> {
     Ok(out.flush()?)
 }
 
-fn parse_length(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is no length of time: 90d, 12h, 30m and 2w are");
-    let unit = text.chars().last().ok_or_else(wrong)?;
-    let seconds = match unit {
-        'm' => 60,
-        'h' => 3600,
-        'd' => 24 * 3600,
-        'w' => 7 * 24 * 3600,
-        _ => return Err(wrong()),
-    };
-    let count: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
-    // A hundred years are for ever.
-    let length = count
-        .checked_mul(seconds)
-        .filter(|&length| length <= 100 * 366 * 24 * 3600);
-    length
-        .filter(|&length| length > 0)
-        .map(Duration::from_secs)
-        .ok_or_else(wrong)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lengths_of_time_are_read_with_their_unit() {
-        assert_eq!(parse_length("90d"), Ok(Duration::from_secs(90 * 86_400)));
-        assert_eq!(parse_length("2w"), Ok(Duration::from_secs(14 * 86_400)));
-        for wrong in ["", "d", "90", "-1d", "0h", "1 d", "9999999999w", "3 µ"] {
-            assert!(parse_length(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn tables_are_aligned_and_plain_where_nobody_looks() {

@@ -146,6 +146,9 @@ pub enum Error {
         /// Some of what starts from it or comes after it.
         by: String,
     },
+    /// What a change was meant for is not there any more.
+    #[error("this was changed since the answer that `If-Match` names: read it again, then decide anew")]
+    ChangedMeanwhile,
     /// There is no such token.
     #[error("there is no token {0}")]
     UnknownToken(String),

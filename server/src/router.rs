@@ -205,6 +205,7 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(READ, routes!(workers::queue))
         .routes(KNOWN, routes!(session::me))
         .routes(READ, routes!(projects::list))
+        .routes(READ, routes!(projects::show))
         .routes(ADMIN, routes!(audit::list))
         .merge(
             Table::new()
@@ -217,6 +218,7 @@ fn api() -> OpenApiRouter<AppState> {
                 .routes(ADMIN, routes!(projects::change))
                 .routes(ADMIN, routes!(webhooks::create))
                 .routes(ADMIN, routes!(webhooks::list))
+                .routes(ADMIN, routes!(webhooks::show))
                 .routes(ADMIN, routes!(webhooks::change))
                 .routes(ADMIN, routes!(webhooks::delete))
                 .routes(ADMIN, routes!(webhooks::deliveries))

@@ -2,8 +2,9 @@
 //!
 //! The training's thread puts in, the [`sender`](crate::sender) takes out. Points gather in memory and are
 //! sealed into numbered batches; a checkpoint seals what happened before it, so that it never outruns its curve.
-//! Of checkpoints that wait, only the newest of each kind is kept. Artifacts all go. When the outbox is full, or the disk is,
-//! whoever puts in waits; unless the attempt is to end.
+//! Of checkpoints that wait, only the newest of each kind is kept. Artifacts all go. While the coordinator has no room for
+//! uploads they are put off, and points go past them. When the outbox is full, or the disk is, whoever puts in waits;
+//! unless the attempt is to end.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
@@ -83,6 +84,8 @@ struct Contents {
     next_number: u64,
     waiting: VecDeque<Letter>,
     in_flight: Option<u64>,
+    /// When uploads are sent again that were put off.
+    uploads_from: Option<Instant>,
     bytes: u64,
     hurried: bool,
     closed: bool,
@@ -125,6 +128,13 @@ pub enum Content {
     Logs(LogBatch),
     /// The end.
     Finish(FinishAttempt),
+}
+
+impl Content {
+    /// Whether it is bytes for the artifact store.
+    pub(crate) const fn is_upload(&self) -> bool {
+        matches!(self, Self::Checkpoint { .. } | Self::Artifact { .. })
+    }
 }
 
 /// One measured value.
@@ -281,6 +291,7 @@ impl Outbox {
     pub fn hurry(&self) {
         self.lock().hurried = true;
         self.room.notify_all();
+        self.filled.notify_one();
         self.hurried.notify_one();
     }
 
@@ -336,8 +347,15 @@ impl Outbox {
         }
     }
 
+    /// Uploads wait for so long, and what was measured goes past them; unless the attempt is to end soon.
+    pub(crate) fn put_off_uploads(&self, wait: Duration) {
+        let mut contents = self.lock();
+        contents.in_flight = None;
+        contents.uploads_from = Some(Instant::now() + wait);
+    }
+
     /// What is to be sent next; it stays until [`sent`](Self::sent). Points that have gathered for long enough
-    /// are sealed when nothing else waits. Log lines go between, the last of them before the end. `Err` says how long
+    /// are sealed when nothing else is to be sent. Log lines go between, the last of them before the end. `Err` says how long
     /// it takes until something is to be sent, where there is anything.
     pub(crate) fn front(&self) -> Result<Letter, Option<Duration>> {
         let mut contents = self.lock();
@@ -347,13 +365,14 @@ impl Outbox {
             Ok(lines) => return Ok(self.log_letter(&mut contents, lines)),
             Err(left) => left,
         };
-        if contents.waiting.is_empty() {
+        if contents.next().is_none() {
+            let left = sooner(log_left, contents.uploads_left());
             let Some(since) = contents.gathering_since else {
-                return Err(log_left);
+                return Err(left);
             };
-            let left = GATHER.saturating_sub(since.elapsed());
-            if !left.is_zero() {
-                return Err(Some(log_left.map_or(left, |log_left| left.min(log_left))));
+            let gathering = GATHER.saturating_sub(since.elapsed());
+            if !gathering.is_zero() {
+                return Err(sooner(left, Some(gathering)));
             }
             if let Err(error) = self.seal(&mut contents) {
                 tracing::warn!(%error, "cannot write to the work folder");
@@ -361,7 +380,7 @@ impl Outbox {
                 return Err(Some(GATHER));
             }
         }
-        let letter = contents.waiting.front().cloned().ok_or(None)?;
+        let letter = contents.next().cloned().ok_or(None)?;
         contents.in_flight = Some(letter.number);
         Ok(letter)
     }
@@ -383,8 +402,11 @@ impl Outbox {
     pub(crate) fn sent(&self, letter: &Letter) {
         let mut contents = self.lock();
         contents.in_flight = None;
-        if contents.waiting.front().map(|front| front.number) == Some(letter.number) {
-            contents.waiting.pop_front();
+        let place = contents
+            .waiting
+            .iter()
+            .position(|waiting| waiting.number == letter.number);
+        if place.and_then(|place| contents.waiting.remove(place)).is_some() {
             contents.bytes -= letter.bytes;
             remove(&letter.content);
         }
@@ -514,6 +536,23 @@ impl Contents {
         });
     }
 
+    /// The first that waits; while uploads are put off, the first batch of metrics behind them.
+    fn next(&self) -> Option<&Letter> {
+        let first = self.waiting.front()?;
+        if !first.content.is_upload() || self.uploads_left().is_none() {
+            return Some(first);
+        }
+        self.waiting
+            .iter()
+            .find(|letter| matches!(letter.content, Content::Metrics { .. }))
+    }
+
+    /// How long uploads are put off yet.
+    fn uploads_left(&self) -> Option<Duration> {
+        let left = self.uploads_from?.checked_duration_since(Instant::now())?;
+        (!self.hurried && !left.is_zero()).then_some(left)
+    }
+
     fn drop_waiting_checkpoint(&mut self, newer: CheckpointKind) {
         let in_flight = self.in_flight;
         let (mut freed, waiting) = (0, &mut self.waiting);
@@ -542,6 +581,11 @@ impl Contents {
         self.gathered_points = 0;
         self.gathering_since = None;
     }
+}
+
+/// The shorter of two waits.
+fn sooner(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
+    a.into_iter().chain(b).min()
 }
 
 fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {

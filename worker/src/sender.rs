@@ -1,4 +1,5 @@
-//! Empties an attempt's outbox: one thing after the other, each until the coordinator has it.
+//! Empties an attempt's outbox: one thing after the other, each until the coordinator has it. Only uploads that it has
+//! no room for do not hold up what was measured.
 
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ const HURRIED_RETRY: Duration = Duration::from_millis(500);
 ///
 /// `lease_lost` is called when the coordinator says that the run is in other hands.
 pub async fn deliver(client: &Client, outbox: &Outbox, lease_lost: &(dyn Fn() + Sync)) -> Delivered {
-    let mut backoff = Backoff::default();
+    let (mut backoff, mut room) = (Backoff::default(), Backoff::default());
     let mut refusals = 0;
     loop {
         if outbox.is_closed() {
@@ -53,6 +54,9 @@ pub async fn deliver(client: &Client, outbox: &Outbox, lease_lost: &(dyn Fn() + 
                     tracing::info!("the coordinator is back");
                 }
                 backoff.reset();
+                if letter.content.is_upload() {
+                    room.reset();
+                }
                 refusals = 0;
                 outbox.sent(&letter);
                 if let Content::Finish(_) = letter.content {
@@ -69,6 +73,13 @@ pub async fn deliver(client: &Client, outbox: &Outbox, lease_lost: &(dyn Fn() + 
             Err(error) if matches!(letter.content, Content::Logs(_)) && !is_mended_by_waiting(&error) => {
                 tracing::debug!(%error, "the coordinator does not take log lines");
                 outbox.sent(&letter);
+            }
+            // What is to end soon has nothing to measure meanwhile.
+            Err(error) if letter.content.is_upload() && has_no_room(&error) && !outbox.is_hurried() => {
+                monitoring::send_failed();
+                let wait = room.after_failure();
+                tracing::warn!(%error, retry_in = ?wait, "there is no room; training and its curves go on");
+                outbox.put_off_uploads(wait);
             }
             Err(error) => {
                 if !is_mended_by_waiting(&error) {
@@ -107,6 +118,11 @@ fn is_mended_by_waiting(error: &ClientError) -> bool {
                 ..
             }
         )
+}
+
+/// Whether the coordinator has no room for what was sent.
+fn has_no_room(error: &ClientError) -> bool {
+    matches!(error, ClientError::Problem { status: 507, .. })
 }
 
 fn refused(error: &ClientError) -> Failure {

@@ -1,12 +1,12 @@
 //! `motif delete`: runs and studies, with everything that they left.
 
-use std::io::{self, BufRead, IsTerminal};
 use std::str::FromStr;
 
 use clap::Args;
 use serde_json::json;
 
 use super::CliError;
+use super::confirm::Confirm;
 use super::output::{Output, short_id, short_uuid};
 use super::run_ref::RunRef;
 use super::study::StudyRef;
@@ -28,9 +28,8 @@ pub(super) struct Delete {
     #[arg(long)]
     cancel: bool,
 
-    /// Do not ask, as is done on a terminal
-    #[arg(long, short)]
-    yes: bool,
+    #[command(flatten)]
+    confirm: Confirm,
 }
 
 /// A word that names a run or a study.
@@ -65,7 +64,11 @@ impl Delete {
         if doomed.runs.len() > MAX_DELETED {
             return Err(CliError::Usage(format!("at most {MAX_DELETED} runs go at once")));
         }
-        if !self.yes && io::stdin().is_terminal() && !agreed(&doomed)? {
+        let question = format!(
+            "Delete {} with all curves, files and logs? They cannot be brought back.",
+            doomed.in_words()
+        );
+        if !self.confirm.agreed(&question)? {
             return Err(CliError::Failed("nothing was deleted".to_owned()));
         }
         if self.cancel {
@@ -104,19 +107,6 @@ async fn find(what: &[Target], client: &Client) -> Result<Doomed, CliError> {
         }
     }
     Ok(doomed)
-}
-
-fn agreed(doomed: &Doomed) -> Result<bool, CliError> {
-    eprint!(
-        "Delete {} with all curves, files and logs? They cannot be brought back. [y/N] ",
-        doomed.in_words()
-    );
-    let mut answer = String::new();
-    io::stdin()
-        .lock()
-        .read_line(&mut answer)
-        .map_err(|error| CliError::Failed(format!("the answer cannot be read: {error}")))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 impl Doomed {

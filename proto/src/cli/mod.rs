@@ -1,13 +1,16 @@
 //! The command `motif`: submit experiments, watch them, take their curves and networks away.
 //!
 //! One module per command. What they share: `config` (which coordinator), `run_ref` (which run a word names),
-//! `output` (tables, colours, times), `problem` (errors in words).
+//! `word` (which of other things), `confirm` (questions before what cannot be undone), `output` (tables, colours,
+//! times), `problem` (errors in words).
 //!
 //! Results go to the standard output, progress and errors to the standard error. The exit code is 0 for success,
 //! 1 for an error and for a watched run that did not succeed, 2 for a wrong command line, 130 after Ctrl-C.
 
+mod audit;
 mod bench;
 mod config;
+mod confirm;
 mod delete;
 mod download;
 mod edit;
@@ -31,7 +34,10 @@ mod study;
 mod submit;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod watch;
+mod webhooks;
+mod word;
 mod workers;
 
 use std::io;
@@ -115,6 +121,12 @@ enum Command {
     Workers(workers::Workers),
     /// Count the runs in each state
     Queue,
+    /// List who may do what, make tokens, revoke them
+    Tokens(tokens::Tokens),
+    /// Show who did what, newest first
+    Audit(audit::Audit),
+    /// List who is told when runs end, add and remove them, try them
+    Webhooks(webhooks::Webhooks),
     /// Measure what the coordinator can take; it should have no other work
     Bench(bench::Bench),
     /// Pretend to be many workers, for load tests; the coordinator should have no other work
@@ -169,31 +181,37 @@ pub fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> Result<ExitCode, CliError> {
     let settings = config::Settings::find(arguments.server, arguments.token)?;
     let client = Client::new(&settings.server, settings.token)?;
-    let out = Output::new(arguments.json);
-    match arguments.command {
-        Command::Logs(command) => return command.run(&client, &out).await,
-        Command::Submit(command) => return command.run(&client, &out).await,
-        Command::Watch(command) => return command.run(&client, &out).await,
-        Command::Study(command) => return command.run(&client, &out).await,
-        Command::Simulate(command) => return command.run(&client, &out).await,
-        Command::Bench(command) => command.run(&client, &out).await?,
-        Command::Presets => presets::run(&client, &out).await?,
-        Command::List(command) => command.run(&client, &out).await?,
-        Command::Show(command) => command.run(&client, &out).await?,
-        Command::Lineage(command) => command.run(&client, &out).await?,
-        Command::Studies(command) => command.run(&client, &out).await?,
-        Command::Stats(command) => command.run(&client, &out).await?,
-        Command::Compare(command) => command.run(&client, &out).await?,
-        Command::Metrics(command) => command.run(&client, &out).await?,
-        Command::Cancel(runs) => runs.ask(Wish::Cancel, &client, &out).await?,
-        Command::Pause(runs) => runs.ask(Wish::Pause, &client, &out).await?,
-        Command::Resume(runs) => runs.ask(Wish::Resume, &client, &out).await?,
-        Command::Retry(runs) => runs.ask(Wish::Retry, &client, &out).await?,
-        Command::Edit(command) => command.run(&client, &out).await?,
-        Command::Queue => queue::run(&client, &out).await?,
-        Command::Delete(command) => command.run(&client, &out).await?,
-        Command::Pull(command) => command.run(&client, &out).await?,
-        Command::Workers(command) => command.run(&client, &out).await?,
+    run_command(arguments.command, &client, &Output::new(arguments.json)).await
+}
+
+async fn run_command(command: Command, client: &Client, out: &Output) -> Result<ExitCode, CliError> {
+    match command {
+        Command::Logs(command) => return command.run(client, out).await,
+        Command::Submit(command) => return command.run(client, out).await,
+        Command::Watch(command) => return command.run(client, out).await,
+        Command::Study(command) => return command.run(client, out).await,
+        Command::Simulate(command) => return command.run(client, out).await,
+        Command::Bench(command) => command.run(client, out).await?,
+        Command::Presets => presets::run(client, out).await?,
+        Command::List(command) => command.run(client, out).await?,
+        Command::Show(command) => command.run(client, out).await?,
+        Command::Lineage(command) => command.run(client, out).await?,
+        Command::Studies(command) => command.run(client, out).await?,
+        Command::Stats(command) => command.run(client, out).await?,
+        Command::Compare(command) => command.run(client, out).await?,
+        Command::Metrics(command) => command.run(client, out).await?,
+        Command::Cancel(runs) => runs.ask(Wish::Cancel, client, out).await?,
+        Command::Pause(runs) => runs.ask(Wish::Pause, client, out).await?,
+        Command::Resume(runs) => runs.ask(Wish::Resume, client, out).await?,
+        Command::Retry(runs) => runs.ask(Wish::Retry, client, out).await?,
+        Command::Edit(command) => command.run(client, out).await?,
+        Command::Queue => queue::run(client, out).await?,
+        Command::Delete(command) => command.run(client, out).await?,
+        Command::Pull(command) => command.run(client, out).await?,
+        Command::Workers(command) => command.run(client, out).await?,
+        Command::Tokens(command) => command.run(client, out).await?,
+        Command::Audit(command) => command.run(client, out).await?,
+        Command::Webhooks(command) => command.run(client, out).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -222,6 +222,11 @@ pub(super) fn significant(value: f64) -> String {
     }
 }
 
+/// The day of an instant.
+pub(super) fn day(instant: DateTime<Utc>) -> String {
+    instant.format("%Y-%m-%d").to_string()
+}
+
 /// How long ago an instant is, such as `3 min ago`.
 pub(super) fn age(instant: DateTime<Utc>, now: DateTime<Utc>) -> String {
     match (now - instant).num_seconds() {

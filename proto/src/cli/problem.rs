@@ -25,6 +25,21 @@ pub(super) fn report(error: &CliError) {
     let _ = writeln!(anstream::stderr(), "\u{1b}[1;31merror:\u{1b}[0m {text}");
 }
 
+/// The error, with what was given on the command line in place of the fields that the coordinator names.
+pub(super) fn by_flags(mut error: ClientError, flags: &[(&str, &str)]) -> CliError {
+    if let ClientError::Problem { problem, .. } = &mut error
+        && !problem.errors.is_empty()
+    {
+        problem.detail.clone_from(&problem.title);
+        for field in &mut problem.errors {
+            if let Some((_, flag)) = flags.iter().find(|(pointer, _)| *pointer == field.pointer) {
+                field.pointer = (*flag).to_owned();
+            }
+        }
+    }
+    error.into()
+}
+
 /// A problem document as text: its sentence, then each field that is wrong.
 pub(super) fn in_words(problem: &Problem) -> String {
     // With one field, the sentence is that field's own; it stands below.

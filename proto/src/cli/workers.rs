@@ -6,6 +6,7 @@ use comfy_table::{Cell, Color};
 
 use super::CliError;
 use super::output::{Output, age, duration, left, right};
+use super::word::{self, Kind};
 use crate::client::Client;
 use crate::id::WorkerId;
 use crate::worker::{SetAside, SetWorkerAside, WorkerInfo, WorkerList};
@@ -53,38 +54,26 @@ impl Workers {
     }
 }
 
-/// Fewest hex digits that may stand for an id.
-const FEWEST_DIGITS: usize = 6;
+const WORKERS: Kind = Kind {
+    one: "worker",
+    called_by: "name",
+    listed_by: "motif workers",
+};
 
 /// The worker that a word means.
 pub(super) fn find(word: &str, workers: &[WorkerInfo]) -> Result<WorkerId, CliError> {
-    let digits = word.replace('-', "").to_lowercase();
-    let by_id = |worker: &&WorkerInfo| {
-        let id = worker.id.0.simple().to_string();
-        digits.len() >= FEWEST_DIGITS && (id.starts_with(&digits) || id.ends_with(&digits))
-    };
     let mut found: Vec<&WorkerInfo> = workers.iter().filter(|worker| worker.name == word).collect();
     if found.is_empty() {
-        found = workers.iter().filter(by_id).collect();
+        found = workers
+            .iter()
+            .filter(|worker| word::is_id(word, worker.id.0))
+            .collect();
     }
     // Of workers with the same name, those that are away are seldom meant.
     if found.len() > 1 && found.iter().filter(|worker| worker.alive).count() == 1 {
         found.retain(|worker| worker.alive);
     }
-    match found.as_slice() {
-        [worker] => Ok(worker.id),
-        [] => Err(CliError::Usage(format!(
-            "no worker has the name `{word}` or an id that begins or ends so; `motif workers` lists them"
-        ))),
-        several => {
-            let ids: Vec<String> = several.iter().map(|worker| worker.id.to_string()).collect();
-            Err(CliError::Usage(format!(
-                "`{word}` stands for {} workers: {}",
-                several.len(),
-                ids.join(", ")
-            )))
-        }
-    }
+    word::only(WORKERS, word, &found, |worker| worker.id.0).map(|worker| worker.id)
 }
 
 async fn say(client: &Client, out: &Output, id: WorkerId) -> Result<(), CliError> {

@@ -14,6 +14,7 @@ pub mod pack;
 pub mod plan;
 pub mod retention;
 pub mod retry;
+pub mod revision;
 pub mod revival;
 pub mod secret;
 pub mod standing;

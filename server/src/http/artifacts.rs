@@ -33,13 +33,7 @@ pub async fn list(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Json
 #[utoipa::path(
     get, path = "/artifacts/{id}/content", tag = "artifacts", operation_id = "artifact_content",
     params(("id" = ArtifactId, Path, description = "The artifact")),
-    responses(
-        (status = OK, body = Vec<u8>, content_type = "application/octet-stream"),
-        (status = PARTIAL_CONTENT, body = Vec<u8>, content_type = "application/octet-stream"),
-        (status = NOT_MODIFIED, description = "The content is the one that the client has"),
-        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json"),
-        (status = RANGE_NOT_SATISFIABLE, body = Problem, content_type = "application/problem+json"),
-    ),
+    responses(content::Answers),
 )]
 pub async fn content(
     State(store): State<Store>,

@@ -36,13 +36,7 @@ pub async fn list(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Json
 #[utoipa::path(
     get, path = "/checkpoints/{id}/content", tag = "checkpoints", operation_id = "checkpoint_content",
     params(("id" = CheckpointId, Path, description = "The checkpoint")),
-    responses(
-        (status = OK, body = Vec<u8>, content_type = "application/octet-stream"),
-        (status = PARTIAL_CONTENT, body = Vec<u8>, content_type = "application/octet-stream"),
-        (status = NOT_MODIFIED, description = "The content is the one that the client has"),
-        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json"),
-        (status = RANGE_NOT_SATISFIABLE, body = Problem, content_type = "application/problem+json"),
-    ),
+    responses(content::Answers),
 )]
 pub async fn content(
     State(store): State<Store>,
@@ -65,13 +59,7 @@ pub async fn content(
         ("id" = RunId, Path, description = "The run"),
         ("kind" = CheckpointKind, Path, description = "Which of its checkpoints"),
     ),
-    responses(
-        (status = OK, body = Vec<u8>, content_type = "application/octet-stream"),
-        (status = PARTIAL_CONTENT, body = Vec<u8>, content_type = "application/octet-stream"),
-        (status = NOT_MODIFIED, description = "The content is the one that the client has"),
-        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json"),
-        (status = RANGE_NOT_SATISFIABLE, body = Problem, content_type = "application/problem+json"),
-    ),
+    responses(content::Answers),
 )]
 pub async fn current_content(
     State(store): State<Store>,

@@ -5,6 +5,7 @@ use std::ops::Range;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use motif_proto::problem::Problem;
 
 use super::problem::ApiError;
 use crate::artifacts::Artifacts;
@@ -21,6 +22,26 @@ pub struct Stored {
     pub file_name: String,
     /// Their media type.
     pub media_type: String,
+}
+
+/// What an address of content can answer, for the document.
+#[derive(utoipa::IntoResponses)]
+pub enum Answers {
+    /// All of it.
+    #[response(status = OK, content_type = "application/octet-stream")]
+    Whole(Vec<u8>),
+    /// The range that was asked for.
+    #[response(status = PARTIAL_CONTENT, content_type = "application/octet-stream")]
+    Part(Vec<u8>),
+    /// The content is the one that the client has.
+    #[response(status = NOT_MODIFIED)]
+    Known,
+    /// There is none.
+    #[response(status = NOT_FOUND, content_type = "application/problem+json")]
+    Nothing(Problem),
+    /// It is not so long.
+    #[response(status = RANGE_NOT_SATISFIABLE, content_type = "application/problem+json")]
+    NoSuchPart(Problem),
 }
 
 /// How often newer bytes may take the place of those found before an answer has begun.

@@ -12,8 +12,8 @@ const EVENT_STREAM: &str = "text/event-stream";
 /// The answer to whoever has the content already.
 const NOT_MODIFIED: &str = "NotModified";
 
-/// Adds what holds everywhere: refusals that any request can meet, keys of requests that may come again, and tags of
-/// answers that may be known already.
+/// Adds what holds everywhere: refusals that any request can meet, keys of requests that may come again, tags of
+/// answers that may be known already, and of what a change is meant for.
 pub(crate) fn complete(document: &mut OpenApi) {
     let responses = &mut document.components.get_or_insert_default().responses;
     responses.insert(PROBLEM.to_owned(), problem().into());
@@ -33,6 +33,12 @@ pub(crate) fn complete(document: &mut OpenApi) {
                              and answered alike for 24 hours";
             add_header(operation, "Idempotency-Key", described);
             refuse(operation, &["400", "409", "422"]);
+        }
+        if let Some(operation) = &mut item.patch {
+            let described = "The `ETag` of an answer to `GET`, or `*`: the change is made only where what it could \
+                             overwrite is as it was then";
+            add_header(operation, "If-Match", described);
+            refuse(operation, &["412"]);
         }
         if let Some(operation) = &mut item.get {
             complete_reading(path, operation);

@@ -1,6 +1,7 @@
 //! `ETag`s of JSON answers, so that whoever has an answer need not be sent it again.
 //!
-//! A tag is the hash of the answer's text. A compressed answer is another representation: its tag ends with the
+//! A tag is the hash of the answer's text; where clients change what is told, the revision that a change may be meant
+//! for follows (see [`if_match`](super::if_match)). A compressed answer is another representation: its tag ends with the
 //! encoding's name, and a tag that comes back is known with and without it.
 
 use axum::body::{Body, HttpBody, to_bytes};
@@ -10,20 +11,24 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
+use super::if_match::with_revision;
+use crate::domain::revision::Revision;
+
 /// Longest answer that gets a tag.
 const MAX_BODY: usize = 4 * 1024 * 1024;
 /// Bytes of the hash that stand in the tag.
 const TAG_BYTES: usize = 16;
 const ENCODINGS: [&str; 2] = ["gzip", "zstd"];
 
-/// Adds the tag to an answer that is JSON, or answers 304 where the client has it.
+/// Adds the tag to an answer that is JSON, or answers 304 where the client has it. Of changes, only the answers of
+/// those that a next one may be meant for have a tag.
 pub async fn tag(request: Request, next: Next) -> Response {
-    if request.method() != Method::GET {
-        return next.run(request).await;
-    }
+    let is_reading = request.method() == Method::GET;
     let known = request.headers().get(header::IF_NONE_MATCH).cloned();
-    let response = next.run(request).await;
-    if response.status() != StatusCode::OK || !is_json(response.headers()) {
+    let mut response = next.run(request).await;
+    let revision = response.extensions_mut().remove::<Revision>();
+    let is_tagged = is_reading || revision.is_some();
+    if !is_tagged || response.status() != StatusCode::OK || !is_json(response.headers()) {
         return response;
     }
     let size = response.body().size_hint().exact();
@@ -34,8 +39,8 @@ pub async fn tag(request: Request, next: Next) -> Response {
     let Ok(body) = to_bytes(body, MAX_BODY).await else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
-    let tag = tag_of(&body);
-    let is_known = known.is_some_and(|known| names(&known, &tag));
+    let tag = tag_of(&body, revision.as_ref());
+    let is_known = is_reading && known.is_some_and(|known| names(&known, &tag));
     if let Ok(tag) = HeaderValue::try_from(tag) {
         parts.headers.insert(header::ETAG, tag);
     }
@@ -56,9 +61,13 @@ pub async fn tag(request: Request, next: Next) -> Response {
 pub async fn name_encoding(mut request: Request, next: Next) -> Response {
     let asked = request.headers().get(header::IF_NONE_MATCH).cloned();
     for name in [header::IF_NONE_MATCH, header::IF_MATCH, header::IF_RANGE] {
-        let plain = request.headers().get(&name).and_then(without_encodings);
-        if let Some(plain) = plain {
-            request.headers_mut().insert(name, plain);
+        let lists = request.headers().get_all(&name).iter();
+        let plain: Vec<_> = lists
+            .map(|list| without_encodings(list).unwrap_or_else(|| list.clone()))
+            .collect();
+        request.headers_mut().remove(&name);
+        for list in plain {
+            request.headers_mut().append(&name, list);
         }
     }
     let mut response = next.run(request).await;
@@ -87,10 +96,12 @@ fn is_json(headers: &HeaderMap) -> bool {
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"))
 }
 
-fn tag_of(body: &[u8]) -> String {
+fn tag_of(body: &[u8], revision: Option<&Revision>) -> String {
     let hash = Sha256::digest(body);
     let digits = hash.iter().take(TAG_BYTES).map(|byte| format!("{byte:02x}"));
-    format!("\"{}\"", digits.collect::<String>())
+    let digits: String = digits.collect();
+    let tag = revision.map(|revision| with_revision(&digits, revision));
+    format!("\"{}\"", tag.unwrap_or(digits))
 }
 
 /// Whether a list of tags has this one; for reading, a weak tag is as good as a strong one.
@@ -127,7 +138,7 @@ mod tests {
 
     #[test]
     fn tags_are_known_in_lists_weak_and_of_any_encoding() {
-        let tag = tag_of(b"{}");
+        let tag = tag_of(b"{}", None);
         let plain = |text: String| without_encodings(&HeaderValue::try_from(text).unwrap()).unwrap();
         let digits = tag.trim_matches('"');
         for known in [

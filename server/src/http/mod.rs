@@ -15,6 +15,7 @@ pub mod extract;
 pub mod guard;
 pub mod health;
 pub mod idempotency;
+pub mod if_match;
 pub mod logs;
 pub mod metrics;
 pub mod monitoring;

@@ -239,6 +239,11 @@ impl ApiError {
             Error::NotAsItStands { .. } => (StatusCode::CONFLICT, "run_not_ended", "The run has not ended"),
             Error::RunNotEnded { .. } => (StatusCode::CONFLICT, "run_not_ended", "The run has not ended"),
             Error::RunInUse { .. } => (StatusCode::CONFLICT, "run_in_use", "Others need the run"),
+            Error::ChangedMeanwhile => (
+                StatusCode::PRECONDITION_FAILED,
+                "changed_meanwhile",
+                "Changed meanwhile",
+            ),
             Error::InvalidMetrics(_) => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "invalid_metrics",

@@ -252,6 +252,12 @@ const KINDS: &[Kind] = &[
         "Remove one that is not needed any more.",
     ),
     kind(
+        412,
+        "changed_meanwhile",
+        "Changed meanwhile",
+        "Somebody changed it after the answer whose tag If-Match names: read it again, then decide anew.",
+    ),
+    kind(
         413,
         "too_large",
         "Too large",

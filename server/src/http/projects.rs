@@ -8,8 +8,11 @@ use motif_proto::problem::{FieldProblem, Problem};
 use serde_json::json;
 
 use super::extract::{Json, Name};
+use super::if_match::Revised;
 use super::problem::ApiError;
 use crate::domain::access::{Actor, Principal};
+use crate::domain::revision::Expected;
+use crate::error::Error;
 use crate::store::Store;
 
 const MAX_WEIGHT: f64 = 1e6;
@@ -59,6 +62,26 @@ pub async fn create(
     Ok((StatusCode::CREATED, Answer(created)))
 }
 
+/// Show a project.
+#[utoipa::path(
+    get, path = "/projects/{name}", tag = "access", operation_id = "show_project",
+    params(("name" = String, Path, description = "The project")),
+    responses(
+        (status = OK, body = ProjectInfo),
+        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn show(
+    State(store): State<Store>,
+    principal: Principal,
+    Name(name): Name,
+) -> Result<Revised<ProjectInfo>, ApiError> {
+    if !principal.projects.contains(&name) {
+        return Err(Error::UnknownProject(name).into());
+    }
+    Ok(Revised(store.find_project(&name).await?))
+}
+
 /// Give a project another share of the workers.
 #[utoipa::path(
     patch, path = "/projects/{name}", tag = "access", operation_id = "change_project",
@@ -73,13 +96,17 @@ pub async fn change(
     State(store): State<Store>,
     actor: Actor,
     Name(name): Name,
+    expected: Expected,
     Json(change): Json<ChangeProject>,
-) -> Result<Answer<ProjectInfo>, ApiError> {
+) -> Result<Revised<ProjectInfo>, ApiError> {
     require_all(&actor.principal)?;
     if let Some(problem) = wrong_weight(change.weight) {
         return Err(ApiError::invalid_fields(vec![problem]));
     }
-    Ok(Answer(store.weigh_project(&name, change.weight, &actor).await?))
+    let changed = store
+        .weigh_project(&name, change.weight, &expected, &actor)
+        .await?;
+    Ok(Revised(changed))
 }
 
 /// Projects share the workers: who sees only some of them has no say in that.

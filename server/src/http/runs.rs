@@ -8,8 +8,10 @@ use motif_proto::problem::Problem;
 use motif_proto::run::{DeleteRuns, MAX_DELETED, RunChange, RunDetail, RunSummary};
 
 use super::extract::{Id, Json as JsonBody};
+use super::if_match::Revised;
 use super::problem::ApiError;
 use crate::domain::access::Actor;
+use crate::domain::revision::Expected;
 use crate::domain::steering::Wish;
 use crate::store::Store;
 
@@ -22,8 +24,8 @@ use crate::store::Store;
         (status = NOT_FOUND, body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub async fn show(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Json<RunDetail>, ApiError> {
-    Ok(Json(store.run_detail(run).await?))
+pub async fn show(State(store): State<Store>, Id(run): Id<RunId>) -> Result<Revised<RunDetail>, ApiError> {
+    Ok(Revised(store.run_detail(run).await?))
 }
 
 /// Delete a run that has ended.
@@ -77,7 +79,8 @@ pub async fn delete_many(
 
 /// Change a run's name, tags, notes or priority.
 ///
-/// What is given takes the place of what was. The spec stays as it was submitted.
+/// What is given takes the place of what was. The spec stays as it was submitted. With `If-Match`, nobody's change is
+/// overwritten unseen (412, `changed_meanwhile`); what the run itself does meanwhile is no hindrance.
 #[utoipa::path(
     patch, path = "/runs/{id}", tag = "runs", operation_id = "change_run",
     params(("id" = RunId, Path, description = "The run")), request_body = RunChange,
@@ -94,13 +97,14 @@ pub async fn delete_many(
 pub async fn change(
     State(store): State<Store>,
     Id(run): Id<RunId>,
+    expected: Expected,
     JsonBody(change): JsonBody<RunChange>,
-) -> Result<Json<RunDetail>, ApiError> {
+) -> Result<Revised<RunDetail>, ApiError> {
     let problems = change.problems();
     if !problems.is_empty() {
         return Err(ApiError::invalid_fields(problems));
     }
-    Ok(Json(store.change_run(run, &change).await?))
+    Ok(Revised(store.change_run(run, &change, &expected).await?))
 }
 
 /// End a run that has not ended.

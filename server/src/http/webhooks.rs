@@ -12,8 +12,10 @@ use motif_proto::webhook::{
 use serde_json::json;
 
 use super::extract::{Id, Json};
+use super::if_match::Revised;
 use super::problem::ApiError;
 use crate::domain::access::{Actor, Principal, Projects};
+use crate::domain::revision::Expected;
 use crate::domain::webhook;
 use crate::error::Error;
 use crate::store::Store;
@@ -70,6 +72,22 @@ pub async fn list(State(store): State<Store>, principal: Principal) -> Result<An
     Ok(Answer(store.list_webhooks(&principal.projects).await?))
 }
 
+/// Show a webhook.
+#[utoipa::path(
+    get, path = "/webhooks/{id}", tag = "webhooks", operation_id = "show_webhook",
+    params(("id" = WebhookId, Path, description = "The webhook")),
+    responses(
+        (status = OK, body = WebhookInfo),
+        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn show(
+    State(store): State<Store>,
+    Id(id): Id<WebhookId>,
+) -> Result<Revised<WebhookInfo>, ApiError> {
+    Ok(Revised(store.find_webhook(id).await?))
+}
+
 /// Change a webhook.
 #[utoipa::path(
     patch, path = "/webhooks/{id}", tag = "webhooks", operation_id = "change_webhook",
@@ -85,8 +103,9 @@ pub async fn change(
     State(webhooks): State<Webhooks>,
     actor: Actor,
     Id(id): Id<WebhookId>,
+    expected: Expected,
     Json(mut change): Json<ChangeWebhook>,
-) -> Result<Answer<WebhookInfo>, ApiError> {
+) -> Result<Revised<WebhookInfo>, ApiError> {
     if let Some(events) = &mut change.events {
         events.sort_unstable();
         events.dedup();
@@ -97,7 +116,8 @@ pub async fn change(
     if !problems.is_empty() {
         return Err(ApiError::invalid_fields(problems));
     }
-    Ok(Answer(store.change_webhook(id, &change, &actor).await?))
+    let changed = store.change_webhook(id, &change, &expected, &actor).await?;
+    Ok(Revised(changed))
 }
 
 /// Remove a webhook; what it was still to be told is not told.

@@ -1,6 +1,7 @@
 //! All SQL. One file per table or aggregate; functions are named by intent and hold whole transactions.
 //!
-//! - [`experiments`], [`runs`]: what was asked for and how it stands; [`run_list`]: filtered and sorted, in pages
+//! - [`experiments`], [`runs`]: what was asked for and how it stands; [`run_list`]: filtered and sorted, in pages, with
+//!   `run_filter`'s conditions
 //! - [`queue`]: the claim, by what runs need (`needs`); [`attempts`]: leases, heartbeats and ends; [`transitions`]: all
 //!   other changes of a run's state
 //! - [`journal`], `remembered`, [`settle`] and `rewind`: curves as they are written; [`series`]: as they are read;
@@ -39,6 +40,7 @@ pub mod projects;
 pub mod queue;
 mod remembered;
 mod rewind;
+mod run_filter;
 pub mod run_list;
 pub mod runs;
 pub mod series;

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::audit::{self, Entry};
 use super::{Result, Store, is_violation};
 use crate::domain::access::{Actor, Projects};
+use crate::domain::revision::Expected;
 use crate::error::Error;
 
 #[derive(FromRow)]
@@ -83,20 +84,46 @@ impl Store {
         Ok(created.into())
     }
 
-    /// Gives a project another share of the workers.
+    /// The project of this name.
     ///
     /// # Errors
     /// [`Error::UnknownProject`], storage.
-    pub async fn weigh_project(&self, name: &str, weight: f64, actor: &Actor) -> Result<ProjectInfo> {
+    pub async fn find_project(&self, name: &str) -> Result<ProjectInfo> {
+        let row: Option<ProjectRow> =
+            sqlx::query_as("select name, weight, created_at from projects where name = $1")
+                .bind(name)
+                .fetch_optional(&self.pool)
+                .await?;
+        row.map(ProjectInfo::from)
+            .ok_or_else(|| Error::UnknownProject(name.to_owned()))
+    }
+
+    /// Gives a project another share of the workers.
+    ///
+    /// # Errors
+    /// [`Error::UnknownProject`], [`Error::ChangedMeanwhile`], storage.
+    pub async fn weigh_project(
+        &self,
+        name: &str,
+        weight: f64,
+        expected: &Expected,
+        actor: &Actor,
+    ) -> Result<ProjectInfo> {
         let mut tx = self.pool.begin().await?;
-        let changed: Option<ProjectRow> = sqlx::query_as(
+        let found: Option<ProjectRow> =
+            sqlx::query_as("select name, weight, created_at from projects where name = $1 for no key update")
+                .bind(name)
+                .fetch_optional(&mut *tx)
+                .await?;
+        let found = found.ok_or_else(|| Error::UnknownProject(name.to_owned()))?;
+        expected.require(&ProjectInfo::from(found))?;
+        let changed: ProjectRow = sqlx::query_as(
             "update projects set weight = $2 where name = $1 returning name, weight, created_at",
         )
         .bind(name)
         .bind(weight)
-        .fetch_optional(&mut *tx)
+        .fetch_one(&mut *tx)
         .await?;
-        let changed = changed.ok_or_else(|| Error::UnknownProject(name.to_owned()))?;
         record(&mut tx, actor, "project.change", &changed).await?;
         tx.commit().await?;
         Ok(changed.into())

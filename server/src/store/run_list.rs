@@ -10,17 +10,22 @@ use chrono::{DateTime, Utc};
 use motif_proto::id::RunId;
 use motif_proto::run::{RunList, RunTotal};
 use serde::{Deserialize, Serialize};
+use sqlx::Row;
 use sqlx::postgres::PgRow;
-use sqlx::{Postgres, QueryBuilder, Row};
 use uuid::Uuid;
 
-use super::{Result, Store, like_pattern, unsigned};
+use super::run_filter::{Sql, column, push_filter};
+use super::{Result, Store, unsigned};
 use crate::domain::cursor::{self, ListId};
-use crate::domain::listing::{Condition, Number, RunFilter, Sort, SortBy, Which, Word};
+use crate::domain::listing::{Condition, RunFilter, Sort, SortBy};
 
+/// Runs of a list that are looked at first for a page. Enough wherever the filter lets through every fourth or so.
+const GLANCE: i64 = 500;
 /// Runs of a list that are looked at for a page, before those that the filter lets through are looked for by
 /// themselves.
 const WALK: i64 = 2000;
+/// So few runs are looked for by themselves after a glance, because that takes no longer than to walk on.
+const FEW: u64 = 2000;
 /// Runs that are counted one by one; beyond these, the number is Postgres' estimate.
 const COUNTED: i64 = 10_000;
 
@@ -84,20 +89,11 @@ const fn key(by: &SortBy) -> Key {
     }
 }
 
-const fn column(which: Which) -> &'static str {
-    match which {
-        Which::Newest => "s.newest",
-        Which::Least => "s.least",
-    }
-}
-
 /// A run of a page, and where it stands in the list.
 struct Listed {
     run: RunId,
     place: Place,
 }
-
-type Sql = QueryBuilder<Postgres>;
 
 impl RunQuery {
     fn id(&self) -> ListId {
@@ -171,13 +167,16 @@ impl Store {
         let wanted = i64::from(query.limit) + 1;
         let mut listed = Vec::new();
         if after.as_ref().is_none_or(|place| place.value.is_some()) {
-            listed = self
-                .listed(query, statement("", Way::Walk, query, after.as_ref(), wanted))
-                .await?;
-            if listed.len() < query.limit as usize + 1 && query.is_filtered() {
-                listed = self
-                    .listed(query, statement("", Way::Find, query, after.as_ref(), wanted))
-                    .await?;
+            let is_full = |listed: &[Listed]| listed.len() > query.limit as usize;
+            let read = |way| self.listed(query, statement("", way, query, after.as_ref(), wanted));
+            listed = read(Way::Walk(GLANCE.max(wanted))).await?;
+            if query.is_filtered() && !is_full(&listed) {
+                if !self.lets_few_through(&query.other_filter()).await? {
+                    listed = read(Way::Walk(WALK)).await?;
+                }
+                if !is_full(&listed) {
+                    listed = read(Way::Find).await?;
+                }
             }
         }
         let missing = wanted - i64::try_from(listed.len()).unwrap_or(i64::MAX);
@@ -215,13 +214,7 @@ impl Store {
 
     /// How many runs the filter lets through: exactly where they are not too many, else as Postgres estimates.
     async fn count_runs(&self, filter: &RunFilter) -> Result<RunTotal> {
-        let counted = |start: &str| {
-            let mut sql = Sql::new(start);
-            sql.push("select 1 from runs r");
-            push_filter(&mut sql, filter);
-            sql
-        };
-        let mut sql = counted("select count(*) from (");
+        let mut sql = counted("select count(*) from (", filter);
         sql.push(" limit ").push_bind(COUNTED + 1).push(") as counted");
         let rows = self.rows(&mut sql).await?;
         let count = rows.first().map_or(Ok(0), |row| row.try_get::<i64, _>(0))?;
@@ -231,12 +224,21 @@ impl Store {
                 is_estimate: false,
             });
         }
-        let plan = self.plan(counted("explain (format json) ")).await?;
-        let estimate = plan[0]["Plan"]["Plan Rows"].as_u64().unwrap_or(0);
         Ok(RunTotal {
-            count: estimate.max(unsigned(count)),
+            count: self.estimate(filter).await?.max(unsigned(count)),
             is_estimate: true,
         })
+    }
+
+    /// Whether Postgres expects the filter to let few runs through.
+    async fn lets_few_through(&self, filter: &RunFilter) -> Result<bool> {
+        Ok(self.estimate(filter).await? <= FEW)
+    }
+
+    /// How many runs Postgres expects the filter to let through, without looking at any.
+    async fn estimate(&self, filter: &RunFilter) -> Result<u64> {
+        let plan = self.plan(counted("explain (format json) ", filter)).await?;
+        Ok(plan[0]["Plan"]["Plan Rows"].as_u64().unwrap_or(0))
     }
 
     /// How Postgres finds a page, with what it went through: `EXPLAIN` as JSON, a plan for each of the statements that
@@ -248,11 +250,15 @@ impl Store {
         const EXPLAIN: &str = "explain (analyze, format json) ";
         let (after, wanted) = (query.place()?, i64::from(query.limit) + 1);
         let mut plans = Vec::new();
-        for way in [Way::Walk, Way::Find] {
-            if way == Way::Walk || query.is_filtered() {
-                let sql = statement(EXPLAIN, way, query, after.as_ref(), wanted);
-                plans.push(self.plan(sql).await?);
-            }
+        let walk = Way::Walk(WALK);
+        let ways: &[Way] = if query.is_filtered() {
+            &[walk, Way::Find]
+        } else {
+            &[walk]
+        };
+        for &way in ways {
+            let sql = statement(EXPLAIN, way, query, after.as_ref(), wanted);
+            plans.push(self.plan(sql).await?);
         }
         if query.has_rest() {
             plans.push(self.plan(rest(EXPLAIN, query, None, wanted)).await?);
@@ -276,9 +282,9 @@ impl Store {
 /// How the runs of a page are found that have a value to sort by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
-    /// In the order of the list: of its next runs, so many as [`WALK`] says, those that the filter lets through. Costs
-    /// the same whatever the filter is, and finds a page unless the filter lets few through.
-    Walk,
+    /// In the order of the list: of so many of its next runs, those that the filter lets through. Costs the same
+    /// whatever the filter is, and finds a page unless the filter lets few through.
+    Walk(i64),
     /// First all runs that the filter lets through, then the page's among these. For filters that let few through.
     Find,
 }
@@ -288,7 +294,7 @@ fn statement(start: &str, way: Way, query: &RunQuery, after: Option<&Place>, lim
     let Key { value, tie, .. } = key(by);
     let mut sql = Sql::new(start);
     match way {
-        Way::Walk => {
+        Way::Walk(most) => {
             let table = match by {
                 SortBy::Metric(_) => "series s",
                 SortBy::Name => "experiments e",
@@ -298,7 +304,7 @@ fn statement(start: &str, way: Way, query: &RunQuery, after: Option<&Place>, lim
                 "select r.id, next.tie, next.value from (select {tie} as tie, {value} as value from {table} where "
             ));
             push_part(&mut sql, query, after);
-            let looked_at = if query.is_filtered() { WALK } else { limit };
+            let looked_at = if query.is_filtered() { most } else { limit };
             // A row at a time, whatever the planner expects of the filter: the first ones may be enough.
             sql.push(" limit ")
                 .push_bind(looked_at)
@@ -311,13 +317,19 @@ fn statement(start: &str, way: Way, query: &RunQuery, after: Option<&Place>, lim
             push_order(&mut sql, query, "next.value", "next.tie");
         }
         Way::Find => {
-            sql.push("with found as materialized (select r.id, r.experiment_id from runs r");
-            push_filter(&mut sql, &query.other_filter());
-            let join = match by {
-                SortBy::Metric(_) => "series s on s.run_id = found.id",
-                SortBy::Name => "experiments e on e.id = found.experiment_id",
-                _ => "runs r on r.id = found.id",
+            // Ids alone where these do: they stand in the indexes, and no row need be read for them.
+            let (found, join) = match by {
+                SortBy::Metric(_) => ("r.id", "series s on s.run_id = found.id"),
+                SortBy::Name => (
+                    "r.id, r.experiment_id",
+                    "experiments e on e.id = found.experiment_id",
+                ),
+                _ => ("r.id", "runs r on r.id = found.id"),
             };
+            sql.push(format_args!(
+                "with found as materialized (select {found} from runs r"
+            ));
+            push_filter(&mut sql, &query.other_filter());
             sql.push(format_args!(
                 ") select found.id, {tie} as tie, {value} as value from found join {join} where "
             ));
@@ -390,126 +402,12 @@ fn rest(start: &str, query: &RunQuery, after: Option<&Place>, limit: i64) -> Sql
     sql
 }
 
-/// Joins the experiment `e` of a run `r` where the filter asks for it, and the conditions on both.
-fn push_filter(sql: &mut Sql, filter: &RunFilter) {
-    if filter.asks_for_the_experiment() {
-        sql.push(" join experiments e on e.id = r.experiment_id");
-    }
-    sql.push(" where true");
-    let any = |sql: &mut Sql, column: &str, words: Vec<String>| {
-        if !words.is_empty() {
-            sql.push(format_args!(" and {column} = any("))
-                .push_bind(words)
-                .push(")");
-        }
-    };
-    any(
-        sql,
-        "r.state",
-        filter.states.iter().map(ToString::to_string).collect(),
-    );
-    any(
-        sql,
-        "e.kind",
-        filter.kinds.iter().map(|kind| kind.as_str().to_owned()).collect(),
-    );
-    any(sql, "r.project", filter.projects.clone());
-    if let Some(visible) = &filter.visible {
-        sql.push(" and r.project = any(")
-            .push_bind(visible.clone())
-            .push(")");
-    }
-    if let Some(study) = filter.study {
-        sql.push(" and e.study_id = ").push_bind(study.0);
-    }
-    any(sql, "e.preset", filter.presets.clone());
-    if !filter.tags.is_empty() {
-        sql.push(" and e.tags @> ").push_bind(filter.tags.clone());
-    }
-    if let Some(text) = &filter.text {
-        let pattern = like_pattern(text);
-        sql.push(" and ((e.name || ' ' || coalesce(e.preset, '')) ilike ")
-            .push_bind(pattern.clone());
-        // Only what can be a part of an id is looked for in ids, for which there is no index.
-        if text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') {
-            sql.push(" or r.id::text ilike ").push_bind(pattern);
-        }
-        sql.push(")");
-    }
-    if let Some(worker) = &filter.worker {
-        sql.push(
-            " and r.id in (select a.run_id from attempts a join workers w on w.id = a.worker_id where w.name = ",
-        );
-        sql.push_bind(worker.clone());
-        if let Ok(id) = worker.parse::<Uuid>() {
-            sql.push(" or w.id = ").push_bind(id);
-        }
-        sql.push(")");
-    }
-    for (column, comparison, time) in [
-        ("r.created_at", ">=", filter.created_from),
-        ("r.created_at", "<", filter.created_to),
-        ("r.finished_at", ">=", filter.finished_from),
-        ("r.finished_at", "<", filter.finished_to),
-    ] {
-        if let Some(time) = time {
-            sql.push(format_args!(" and {column} {comparison} "))
-                .push_bind(time);
-        }
-    }
-    for condition in &filter.conditions {
-        push_condition(sql, condition);
-    }
-}
-
-fn push_condition(sql: &mut Sql, condition: &Condition) {
-    match condition {
-        Condition::Metric(metric, comparison, value) => {
-            let (column, comparison) = (column(metric.which), comparison.sql());
-            sql.push(" and r.id in (select s.run_id from series s where s.name = ")
-                .push_bind(metric.series.clone())
-                .push(format_args!(" and {column} {comparison} "))
-                .push_bind(*value)
-                .push(")");
-        }
-        Condition::Number(number, comparison, value) => {
-            let column = match number {
-                Number::Seed => "e.seed",
-                Number::Priority => "r.priority",
-                Number::Attempts => "r.attempts",
-                Number::BatchesDone => "r.batches_done",
-                Number::Duration => "r.duration_seconds",
-                Number::Hidden => "e.hidden",
-                Number::Batches => "e.batches",
-                Number::BatchSize => "e.batch_size",
-                Number::LearningRate => "e.learning_rate",
-            };
-            sql.push(format_args!(" and {column} {} ", comparison.sql()));
-            match whole(*value) {
-                // Of the type that columns of whole numbers have, so that an index serves.
-                Some(value) => sql.push_bind(value),
-                None => sql.push_bind(*value),
-            };
-        }
-        Condition::Word(word, comparison, value) => {
-            let column = match word {
-                Word::NetworkKind => "e.network_kind",
-                Word::Activation => "e.activation",
-            };
-            sql.push(format_args!(" and {column} {} ", comparison.sql()))
-                .push_bind(value.clone());
-        }
-    }
-}
-
-/// The number as a whole one, if it is one.
-fn whole(value: f64) -> Option<i64> {
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "whole and small enough by the check"
-    )]
-    (value.fract() == 0.0 && value.abs() <= EXACT).then_some(value as i64)
+/// The runs that the filter lets through, to be counted or estimated.
+fn counted(start: &str, filter: &RunFilter) -> Sql {
+    let mut sql = Sql::new(start);
+    sql.push("select 1 from runs r");
+    push_filter(&mut sql, filter);
+    sql
 }
 
 fn value_of(row: &PgRow, by: &SortBy) -> Result<Value> {

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{Result, Store, bases, events, series, unsigned, word};
 use crate::domain::access::Projects;
+use crate::domain::revision::Expected;
 use crate::error::Error;
 use crate::signals::Signal;
 
@@ -223,10 +224,13 @@ impl Store {
     /// Changes what people say about a run. What it executes stays: the spec as it was hashed.
     ///
     /// # Errors
-    /// [`Error::UnknownRun`], storage.
+    /// [`Error::UnknownRun`], [`Error::ChangedMeanwhile`], storage.
     #[tracing::instrument(name = "change", skip_all, fields(run.id = %run))]
-    pub async fn change_run(&self, run: RunId, change: &RunChange) -> Result<RunDetail> {
+    pub async fn change_run(&self, run: RunId, change: &RunChange, expected: &Expected) -> Result<RunDetail> {
         let mut tx = self.pool.begin().await?;
+        if *expected != Expected::Anything {
+            expected.require(&changeable(&mut tx, run).await?)?;
+        }
         let experiment: Option<Uuid> = sqlx::query_scalar(
             "update runs set notes = coalesce($2, notes), priority = coalesce($3, priority) where id = $1
              returning experiment_id",
@@ -347,6 +351,27 @@ struct AttemptRow {
     finished_at: Option<DateTime<Utc>>,
     failure_class: Option<String>,
     failure_message: Option<String>,
+}
+
+/// What people can change of a run, which nobody else changes until the transaction ends.
+async fn changeable(connection: &mut PgConnection, run: RunId) -> Result<RunChange> {
+    let locked: Option<(Uuid, String, i32)> =
+        sqlx::query_as("select experiment_id, notes, priority from runs where id = $1 for update")
+            .bind(run.0)
+            .fetch_optional(&mut *connection)
+            .await?;
+    let (experiment, notes, priority) = locked.ok_or(Error::UnknownRun(run))?;
+    // In a statement that begins with the lock held, or it could read what was there before.
+    let (name, tags) = sqlx::query_as("select name, tags from experiments where id = $1")
+        .bind(experiment)
+        .fetch_one(connection)
+        .await?;
+    Ok(RunChange {
+        name: Some(name),
+        tags: Some(tags),
+        notes: Some(notes),
+        priority: Some(priority),
+    })
 }
 
 async fn attempts_of(connection: &mut PgConnection, run: RunId) -> Result<Vec<Attempt>> {

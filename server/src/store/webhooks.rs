@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::audit::{self, Entry};
 use super::{Result, Store, projects, word};
 use crate::domain::access::{Actor, Projects};
+use crate::domain::revision::Expected;
 use crate::error::Error;
 
 /// Most webhooks that there can be.
@@ -219,14 +220,20 @@ impl Store {
     /// Changes a webhook. One that is switched off gives up what it was still to be told.
     ///
     /// # Errors
-    /// [`Error::UnknownWebhook`], storage.
+    /// [`Error::UnknownWebhook`], [`Error::ChangedMeanwhile`], storage.
     pub async fn change_webhook(
         &self,
         id: WebhookId,
         change: &ChangeWebhook,
+        expected: &Expected,
         actor: &Actor,
     ) -> Result<WebhookInfo> {
         let mut tx = self.pool.begin().await?;
+        sqlx::query("select from webhooks where id = $1 for no key update")
+            .bind(id.0)
+            .execute(&mut *tx)
+            .await?;
+        expected.require(&find(&mut tx, id).await?)?;
         sqlx::query(
             "update webhooks set url = coalesce($2, url), events = coalesce($3, events),
                                  active = coalesce($4, active) where id = $1",

@@ -28,6 +28,7 @@ mod lists;
 mod logs;
 mod migrations;
 mod outage;
+mod preconditions;
 mod projects;
 mod queue;
 mod retries;

@@ -204,7 +204,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /** Show a project. */
+        get: operations["show_project"];
         put?: never;
         post?: never;
         delete?: never;
@@ -290,7 +291,8 @@ export interface paths {
         head?: never;
         /**
          * Change a run's name, tags, notes or priority.
-         * @description What is given takes the place of what was. The spec stays as it was submitted.
+         * @description What is given takes the place of what was. The spec stays as it was submitted. With `If-Match`, nobody's change is
+         *     overwritten unseen (412, `changed_meanwhile`); what the run itself does meanwhile is no hindrance.
          */
         patch: operations["change_run"];
         trace?: never;
@@ -713,7 +715,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /** Show a webhook. */
+        get: operations["show_webhook"];
         put?: never;
         post?: never;
         /** Remove a webhook; what it was still to be told is not told. */
@@ -3183,7 +3186,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description OK */
+            /** @description All of it. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3192,7 +3195,7 @@ export interface operations {
                     "application/octet-stream": number[];
                 };
             };
-            /** @description Partial Content */
+            /** @description The range that was asked for. */
             206: {
                 headers: {
                     [name: string]: unknown;
@@ -3201,7 +3204,7 @@ export interface operations {
                     "application/octet-stream": number[];
                 };
             };
-            /** @description The content is the one that the client has */
+            /** @description The content is the one that the client has. */
             304: {
                 headers: {
                     [name: string]: unknown;
@@ -3227,7 +3230,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not Found */
+            /** @description There is none. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3236,7 +3239,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Range Not Satisfiable */
+            /** @description It is not so long. */
             416: {
                 headers: {
                     [name: string]: unknown;
@@ -3337,7 +3340,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description OK */
+            /** @description All of it. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3346,7 +3349,7 @@ export interface operations {
                     "application/octet-stream": number[];
                 };
             };
-            /** @description Partial Content */
+            /** @description The range that was asked for. */
             206: {
                 headers: {
                     [name: string]: unknown;
@@ -3355,7 +3358,7 @@ export interface operations {
                     "application/octet-stream": number[];
                 };
             };
-            /** @description The content is the one that the client has */
+            /** @description The content is the one that the client has. */
             304: {
                 headers: {
                     [name: string]: unknown;
@@ -3381,7 +3384,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not Found */
+            /** @description There is none. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3390,7 +3393,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Range Not Satisfiable */
+            /** @description It is not so long. */
             416: {
                 headers: {
                     [name: string]: unknown;
@@ -3868,10 +3871,72 @@ export interface operations {
             507: components["responses"]["Problem"];
         };
     };
+    show_project: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description The project */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProjectInfo"];
+                };
+            };
+            304: components["responses"]["NotModified"];
+            400: components["responses"]["Problem"];
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
+        };
+    };
     change_project: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of an answer to `GET`, or `*`: the change is made only where what it could overwrite is as it was then */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description The project */
                 name: string;
@@ -3921,6 +3986,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            412: components["responses"]["Problem"];
             413: components["responses"]["Problem"];
             415: components["responses"]["Problem"];
             421: components["responses"]["Problem"];
@@ -4292,7 +4358,10 @@ export interface operations {
     change_run: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of an answer to `GET`, or `*`: the change is made only where what it could overwrite is as it was then */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description The run */
                 id: components["schemas"]["RunId"];
@@ -4350,6 +4419,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            412: components["responses"]["Problem"];
             /** @description Payload Too Large */
             413: {
                 headers: {
@@ -4593,7 +4663,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description OK */
+            /** @description All of it. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4602,7 +4672,7 @@ export interface operations {
                     "application/octet-stream": number[];
                 };
             };
-            /** @description Partial Content */
+            /** @description The range that was asked for. */
             206: {
                 headers: {
                     [name: string]: unknown;
@@ -4611,7 +4681,7 @@ export interface operations {
                     "application/octet-stream": number[];
                 };
             };
-            /** @description The content is the one that the client has */
+            /** @description The content is the one that the client has. */
             304: {
                 headers: {
                     [name: string]: unknown;
@@ -4637,7 +4707,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not Found */
+            /** @description There is none. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4646,7 +4716,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Range Not Satisfiable */
+            /** @description It is not so long. */
             416: {
                 headers: {
                     [name: string]: unknown;
@@ -6088,6 +6158,65 @@ export interface operations {
             507: components["responses"]["Problem"];
         };
     };
+    show_webhook: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of the answer that the client has */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description The webhook */
+                id: components["schemas"]["WebhookId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookInfo"];
+                };
+            };
+            304: components["responses"]["NotModified"];
+            400: components["responses"]["Problem"];
+            /** @description No token, or one that opens nothing */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token lacks the scope, or the page is a stranger's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            421: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
+        };
+    };
     delete_webhook: {
         parameters: {
             query?: never;
@@ -6145,7 +6274,10 @@ export interface operations {
     change_webhook: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of an answer to `GET`, or `*`: the change is made only where what it could overwrite is as it was then */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description The webhook */
                 id: components["schemas"]["WebhookId"];
@@ -6195,6 +6327,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            412: components["responses"]["Problem"];
             413: components["responses"]["Problem"];
             415: components["responses"]["Problem"];
             421: components["responses"]["Problem"];
@@ -7161,7 +7294,10 @@ export interface operations {
     upload_part: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of an answer to `GET`, or `*`: the change is made only where what it could overwrite is as it was then */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description The upload */
                 id: components["schemas"]["UploadId"];
@@ -7234,6 +7370,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            412: components["responses"]["Problem"];
             /** @description Payload Too Large */
             413: {
                 headers: {

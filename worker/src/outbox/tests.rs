@@ -124,6 +124,35 @@ fn of_checkpoints_that_wait_only_the_newest_of_a_kind_is_kept() {
 }
 
 #[test]
+fn points_go_past_uploads_that_are_put_off_and_the_end_does_not() {
+    let it = fixture(SMALL);
+    it.record(0);
+    it.checkpoint(CheckpointKind::Last, 1);
+    it.record(1);
+    it.checkpoint(CheckpointKind::Best, 2);
+    let first = it.outbox.front().expect("a batch");
+    it.outbox.sent(&first);
+    let refused = it.outbox.front().expect("a checkpoint");
+    assert!(refused.content.is_upload());
+    it.outbox.put_off_uploads(Duration::from_secs(600));
+    it.outbox.finish(Outcome::Succeeded).expect("open");
+    let past = it.outbox.front().expect("the batch behind it");
+    assert!(matches!(past.content, Content::Metrics { sequence: 1, .. }));
+    it.outbox.sent(&past);
+    let left = it.outbox.front().expect_err("only uploads and the end wait");
+    assert!(
+        left.is_some_and(|left| left > Duration::from_secs(500)),
+        "{left:?}"
+    );
+    it.outbox.put_off_uploads(Duration::ZERO);
+    assert_eq!(it.outbox.front().expect("the checkpoint"), refused);
+    it.outbox.put_off_uploads(Duration::from_secs(600));
+    it.outbox.hurry();
+    assert_eq!(it.drain().len(), 3);
+    assert_eq!((it.outbox.spooled_bytes(), it.files()), (0, 0));
+}
+
+#[test]
 fn a_checkpoint_on_its_way_is_not_replaced() {
     let fixture = fixture(SMALL);
     fixture.checkpoint(CheckpointKind::Last, 1);

@@ -166,6 +166,48 @@ async fn an_outage_of_the_coordinator_stops_nothing_and_loses_no_point() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn while_there_is_no_room_for_checkpoints_the_curve_goes_on_and_they_arrive_later() {
+    let daemon = daemon().await;
+    daemon.stub.world().full = true;
+    let attempt = daemon.stub.submit(&spec(300), None);
+    daemon
+        .until("every point arrives", |world| {
+            world.steps(attempt, "loss/total").len() == 300
+        })
+        .await;
+    daemon
+        .until("a checkpoint is tried again", |world| world.found_no_room > 2)
+        .await;
+    {
+        let mut world = daemon.stub.world();
+        assert!(world.checkpoints.is_empty() && world.finishes.is_empty());
+        world.full = false;
+    }
+    assert_eq!(daemon.until_finished().await, Outcome::Succeeded);
+    let world = daemon.stub.world();
+    assert_eq!(world.steps(attempt, "loss/total"), (0..300).collect::<Vec<_>>());
+    let last = &world.checkpoints.last().expect("checkpoints").0;
+    assert_eq!((last.kind, last.next_batch), (CheckpointKind::Last, 300));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_handed_back_at_once_when_there_is_room_again() {
+    let daemon = daemon().await;
+    daemon.stub.world().full = true;
+    let attempt = daemon.stub.submit(&spec(1_000_000), None);
+    daemon
+        .until("there is no room", |world| world.found_no_room > 1)
+        .await;
+    daemon.stub.world().verdict = Some(Verdict::Pause);
+    daemon.stub.world().full = false;
+    assert_eq!(daemon.until_finished().await, Outcome::Released);
+    let world = daemon.stub.world();
+    let (last, _) = world.checkpoints.last().expect("a checkpoint");
+    assert_eq!(last.kind, CheckpointKind::Last);
+    assert_eq!(last.next_batch, world.steps(attempt, "loss/total").len() as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_arrived_without_an_answer_is_repeated_without_harm() {
     let daemon = daemon().await;
     daemon.stub.world().forgets_to_answer = true;

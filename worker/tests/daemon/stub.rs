@@ -45,6 +45,10 @@ pub(crate) struct World {
     pub(crate) finishes: Vec<FinishAttempt>,
     /// Answers everything with 503.
     pub(crate) away: bool,
+    /// Answers uploads with 507.
+    pub(crate) full: bool,
+    /// Uploads for which there was no room.
+    pub(crate) found_no_room: u32,
     /// Requests that were turned away.
     pub(crate) turned_away: u32,
     /// Does what it is asked, and then answers every other call with 500.
@@ -196,6 +200,14 @@ impl World {
         self.metrics.get(&attempt).map_or(0, Vec::len) as u64
     }
 
+    fn check_room(&mut self) -> Result<(), Response> {
+        if self.full {
+            self.found_no_room += 1;
+            return Err(problem(StatusCode::INSUFFICIENT_STORAGE, "storage_full"));
+        }
+        Ok(())
+    }
+
     fn check_lease(&self) -> Result<(), Response> {
         if self.stale {
             return Err(problem(StatusCode::CONFLICT, "stale_lease"));
@@ -311,6 +323,7 @@ async fn logs(State(stub): State<Stub>, Json(batch): Json<LogBatch>) -> Answer {
 async fn checkpoint(State(stub): State<Stub>, Query(upload): Query<UploadCheckpoint>, body: Bytes) -> Answer {
     let mut world = stub.world();
     world.check_lease()?;
+    world.check_room()?;
     if upload.metrics_sequence > world.stored(upload.attempt) {
         return Err(problem(StatusCode::CONFLICT, "sequence_gap"));
     }
@@ -324,6 +337,7 @@ async fn checkpoint(State(stub): State<Stub>, Query(upload): Query<UploadCheckpo
 async fn artifact(State(stub): State<Stub>, Query(upload): Query<UploadArtifact>, body: Bytes) -> Answer {
     let mut world = stub.world();
     world.check_lease()?;
+    world.check_room()?;
     if sha256(&body) != upload.sha256 || body.len() as u64 != upload.size_bytes {
         return Err(problem(StatusCode::UNPROCESSABLE_ENTITY, "checksum_mismatch"));
     }

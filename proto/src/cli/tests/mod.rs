@@ -1,3 +1,4 @@
+mod access;
 mod documents;
 mod logs;
 mod pages;
