@@ -122,7 +122,7 @@ async fn bad_batches_among_good_ones_are_refused_alone() {
             "{kinds:?}"
         );
         let summary = app.detail(claim.run).await.summary;
-        assert_eq!(summary.batches_done, 2);
+        assert_eq!(summary.progress.batches_done, 2);
     }
     for claim in [&gap, &overlap, &forged, &silent] {
         assert_eq!(app.points(claim.run, LOSS).await, [(0, 1.0)]);
