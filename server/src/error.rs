@@ -42,8 +42,8 @@ pub enum Error {
     /// The worker is not known, or not any more: it registers again.
     #[error("there is no worker {0}; register again")]
     UnknownWorker(WorkerId),
-    /// More workers wait for work than one coordinator takes.
-    #[error("more workers wait here than one coordinator takes; ask again later")]
+    /// More requests wait than one coordinator takes.
+    #[error("more requests of this kind wait here than one coordinator takes; ask again later")]
     Crowded,
     /// What went wrong for several who waited together.
     #[error(transparent)]

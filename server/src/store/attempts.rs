@@ -1,15 +1,15 @@
-//! Leases: who holds a run, heartbeats, ends, and what becomes of a run whose worker fell silent.
+//! Leases: who holds a run, ends, and what becomes of a run whose worker fell silent.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use motif_proto::id::{AttemptId, FencingToken, RunId, WorkerId};
 use motif_proto::run::{AttemptState, Failure, FailureClass, RunState};
-use motif_proto::worker::{FinishAttempt, HeartbeatAnswer, HeldLease, LeaseVerdict, Outcome, Verdict};
+use motif_proto::worker::{FinishAttempt, HeldLease, Outcome};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
-use super::{Result, Store, dependants, events, signed, sweeps, transitions, unsigned, word};
+use super::successes::Success;
+use super::{Result, Store, dependants, signed, sweeps, transitions, unsigned, word};
 use crate::domain::lease::{Holding, Standing};
 use crate::error::{Error, chain};
 use crate::monitoring::outcomes;
@@ -18,31 +18,14 @@ use crate::signals::Signal;
 /// Longest message of a failure that is kept, in characters.
 const MAX_MESSAGE: usize = 4000;
 
-/// Ends attempt $1 and its run well. Both rows are locked, so both are looked at again should they have changed while
-/// the locks were waited for.
-const SUCCEED: &str = "
-with held as (
-    select r.id, a.id as attempt from attempts a join runs r on r.id = a.run_id
-    where a.id = $1 and a.fencing_token = $2 and a.state = 'running' and a.next_sequence >= $3
-      and not exists (select from dependencies d where d.on_run_id = r.id)
-    for update of r, a
-), ended as (
-    update attempts set state = 'succeeded', finished_at = now() where id = (select attempt from held)
-), run as (
-    update runs set state = 'succeeded', finished_at = now(), pause_asked_at = null, last_event = last_event + 1,
-        updated_at = clock_timestamp(), touched_at = clock_timestamp()
-    where id = (select id from held) returning id, last_event
-)
-insert into events (run_id, id, kind, payload) select id, last_event, 'changed', $4 from run returning run_id";
-
 /// An attempt and its run, the run's row locked.
 pub(super) struct Locked {
     pub(super) run: RunId,
     worker: WorkerId,
     pub(super) next_sequence: u64,
-    holding: Holding,
+    pub(super) holding: Holding,
     /// Somebody asked for the run to be paused.
-    pausing: bool,
+    pub(super) pausing: bool,
 }
 
 #[derive(FromRow)]
@@ -57,7 +40,7 @@ struct AttemptRow {
 }
 
 /// Locks the attempt's run and judges the token.
-async fn lock(connection: &mut PgConnection, lease: HeldLease) -> Result<Locked> {
+pub(super) async fn lock(connection: &mut PgConnection, lease: HeldLease) -> Result<Locked> {
     let run: Option<Uuid> = sqlx::query_scalar(
         "select id from runs where id = (select run_id from attempts where id = $1) for update",
     )
@@ -134,109 +117,6 @@ pub(super) fn require_sequence(locked: &Locked, wanted: u64) -> Result<()> {
 }
 
 impl Store {
-    /// Renews the leases that a worker holds and says what became of each.
-    ///
-    /// # Errors
-    /// [`Error::UnknownWorker`], storage.
-    #[tracing::instrument(name = "lease.renew", level = "debug", skip_all, fields(worker.id = %worker))]
-    pub async fn heartbeat(
-        &self,
-        worker: WorkerId,
-        leases: &[HeldLease],
-        length: Duration,
-    ) -> Result<HeartbeatAnswer> {
-        let known = self.hear_of(&[worker]).await?;
-        let canary = known
-            .get(&worker)
-            .ok_or(Error::UnknownWorker(worker))?
-            .canary_due();
-        let live = if leases.is_empty() {
-            HashMap::new()
-        } else {
-            self.renew_live(leases, length).await?
-        };
-        let mut verdicts = Vec::with_capacity(leases.len());
-        for &lease in leases {
-            let verdict = match live.get(&lease.attempt) {
-                Some(true) => Verdict::Pause,
-                Some(false) => Verdict::Continue,
-                None => self.renew(lease, length).await?,
-            };
-            verdicts.push(LeaseVerdict {
-                attempt: lease.attempt,
-                verdict,
-            });
-        }
-        Ok(HeartbeatAnswer {
-            leases: verdicts,
-            canary,
-        })
-    }
-
-    /// Renews the leases among those given that are live, all in one statement, and says of each whether its run is
-    /// to be paused. One that was renewed a moment ago, by a batch of metrics say, is left alone. Whoever takes a
-    /// lease away looks at its end again under its row's lock, so the run's row need not be locked here.
-    async fn renew_live(&self, leases: &[HeldLease], length: Duration) -> Result<HashMap<AttemptId, bool>> {
-        let (attempts, tokens): (Vec<Uuid>, Vec<i64>) = leases
-            .iter()
-            .map(|lease| (lease.attempt.0, lease.token.0))
-            .unzip();
-        let live: Vec<(Uuid, bool)> = sqlx::query_as(
-            "with held as (
-                 select a.id, a.run_id, a.lease_expires_at
-                 from unnest($1::uuid[], $2::bigint[]) as h (attempt, token)
-                 join attempts a on a.id = h.attempt and a.fencing_token = h.token and a.state = 'running'
-             ), due as (
-                 select id from attempts
-                 where id in (select id from held
-                              where lease_expires_at < now() + make_interval(secs => $3 * 0.9))
-                   and state = 'running'
-                 order by id for update
-             ), renewed as (
-                 update attempts set lease_expires_at = now() + make_interval(secs => $3)
-                 where id in (select id from due) returning id
-             )
-             select h.id, r.pause_asked_at is not null
-             from held h join runs r on r.id = h.run_id
-             where h.lease_expires_at >= now() + make_interval(secs => $3 * 0.9)
-                or h.id in (select id from renewed)",
-        )
-        .bind(attempts)
-        .bind(tokens)
-        .bind(length.as_secs_f64())
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(live
-            .into_iter()
-            .map(|(attempt, pausing)| (AttemptId(attempt), pausing))
-            .collect())
-    }
-
-    async fn renew(&self, lease: HeldLease, length: Duration) -> Result<Verdict> {
-        let mut tx = self.pool.begin().await?;
-        let locked = match lock(&mut tx, lease).await {
-            Ok(locked) => locked,
-            Err(Error::UnknownAttempt(_)) => return Ok(Verdict::Lost),
-            Err(error) => return Err(error),
-        };
-        match locked.holding {
-            Holding::Live => {}
-            Holding::Revivable => transitions::revive(&mut tx, locked.run, lease.attempt).await?,
-            Holding::Cancelled => return Ok(Verdict::Cancelled),
-            Holding::Over(_) | Holding::Stale => return Ok(Verdict::Lost),
-        }
-        extend(&mut tx, lease.attempt, length).await?;
-        tx.commit().await?;
-        if locked.holding == Holding::Revivable {
-            self.tell(Signal::Run(locked.run));
-        }
-        Ok(if locked.pausing {
-            Verdict::Pause
-        } else {
-            Verdict::Continue
-        })
-    }
-
     /// Ends an attempt and decides about its run. Safe to repeat: the same report is accepted again.
     ///
     /// # Errors
@@ -279,17 +159,15 @@ impl Store {
         Ok(())
     }
 
-    /// Ends an attempt and its run well by one statement, where the attempt holds the run, all its metrics are stored
-    /// and no run waits for it; does nothing elsewhere.
+    /// Ends an attempt and its run well together with others, where the attempt holds the run, all its metrics are
+    /// stored and no run waits for it; does nothing elsewhere.
     async fn succeed_at_once(&self, finish: &FinishAttempt) -> Result<bool> {
-        let ended: Option<Uuid> = sqlx::query_scalar(SUCCEED)
-            .bind(finish.attempt.0)
-            .bind(finish.token.0)
-            .bind(signed(finish.metrics_sequence))
-            .bind(events::of_change())
-            .fetch_optional(&self.pool)
-            .await?;
-        let Some(run) = ended.map(RunId) else {
+        let success = Success {
+            attempt: finish.attempt,
+            token: finish.token,
+            metrics_sequence: finish.metrics_sequence,
+        };
+        let Some(run) = self.desks.successes.ask(self, success).await? else {
             return Ok(false);
         };
         self.tell_ended(run, RunState::Succeeded, &finish.outcome);
@@ -365,15 +243,6 @@ impl Store {
         .await?;
         Ok(extended.rows_affected())
     }
-}
-
-async fn extend(connection: &mut PgConnection, attempt: AttemptId, length: Duration) -> Result<()> {
-    sqlx::query("update attempts set lease_expires_at = now() + make_interval(secs => $2) where id = $1")
-        .bind(attempt.0)
-        .bind(length.as_secs_f64())
-        .execute(connection)
-        .await?;
-    Ok(())
 }
 
 /// Advances the attempt past a batch of metrics; a write is a sign of life too.

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use motif_proto::id::{AttemptId, RunId};
+use motif_proto::id::RunId;
 use motif_proto::metrics::series::VALIDATION_TOTAL;
 use motif_proto::metrics::{MetricsAccepted, MetricsBatch, SeriesPoints};
 use motif_proto::worker::HeldLease;
 use sqlx::{FromRow, PgConnection};
 
+use super::appends::Append;
 use super::events::Range;
 use super::remembered::Remembered;
 use super::{Result, Store, attempts, events, notes, settle, signed, unsigned};
@@ -17,18 +18,26 @@ use crate::domain::{journal, metrics};
 use crate::error::Error;
 use crate::signals::Signal;
 
-type Statement<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
-
 /// Batches in a journal before it is settled: what a read has to go through.
 const MAX_BATCHES: i32 = 512;
 /// Bytes in a journal before it is settled.
 const MAX_BYTES: i64 = 256 * 1024;
 
-/// The batch's row, the attempt, the run's row, and an event that is numbered under the run's lock: what follows from
-/// the `journal` that a batch was appended to.
-macro_rules! follow_journal {
-    () => {
-        "batch as (
+/// Appends a batch to the run's journal. The run's row must be locked.
+///
+/// The batch's row, the attempt, the run's row, and an event that is numbered under the run's lock, follow from the
+/// journal.
+const APPEND: &str = "
+with journal as (
+    insert into journals (run_id, names, last_steps, batches, bytes, newest, least, noted_at)
+    values ($1, $2, $3, 1, octet_length($6), $18, $19, clock_timestamp())
+    on conflict (run_id) do update
+    set names = excluded.names, last_steps = excluded.last_steps,
+        batches = journals.batches + 1, bytes = journals.bytes + excluded.bytes,
+        newest = excluded.newest, least = excluded.least,
+        noted_at = case when $20 then excluded.noted_at else journals.noted_at end
+    returning run_id, batches
+), batch as (
     insert into journal_batches (run_id, number, first_step, last_step, data)
     select run_id, batches, $4, $5, $6 from journal
 ), attempt as (
@@ -49,43 +58,7 @@ macro_rules! follow_journal {
                           then clock_timestamp() else touched_at end
     where id = $1 and exists (select from journal) returning id, last_event
 )
-insert into events (run_id, id, kind, payload) select id, last_event, 'metrics', $17 from run"
-    };
-}
-
-/// Appends a batch to the run's journal. The run's row must be locked.
-const APPEND: &str = concat!(
-    "with journal as (
-    insert into journals (run_id, names, last_steps, batches, bytes, newest, least, noted_at)
-    values ($1, $2, $3, 1, octet_length($6), $18, $19, clock_timestamp())
-    on conflict (run_id) do update
-    set names = excluded.names, last_steps = excluded.last_steps,
-        batches = journals.batches + 1, bytes = journals.bytes + excluded.bytes,
-        newest = excluded.newest, least = excluded.least,
-        noted_at = case when $20 then excluded.noted_at else journals.noted_at end
-    returning run_id, batches
-), ",
-    follow_journal!()
-);
-
-/// The same as a transaction of its own, where the attempt (with token $20) holds the run and the journal is as it is
-/// remembered: with $21 batches and the newest steps $22. Elsewhere it changes nothing.
-///
-/// Both rows are locked, so both are looked at again should they have changed while the locks were waited for.
-const APPEND_REMEMBERED: &str = concat!(
-    "with held as (
-    select r.id from attempts a join runs r on r.id = a.run_id
-    where a.id = $7 and a.fencing_token = $20 and a.state = 'running' and a.next_sequence = $8 - 1 and r.id = $1
-    for update of r, a
-), journal as (
-    update journals set
-        names = $2, last_steps = $3, batches = batches + 1, bytes = bytes + octet_length($6), newest = $18,
-        least = $19
-    where run_id = (select id from held) and batches = $21 and last_steps = $22
-    returning run_id, batches
-), ",
-    follow_journal!()
-);
+insert into events (run_id, id, kind, payload) select id, last_event, 'metrics', $17 from run";
 
 /// What is known of a run's journal beside its batches.
 #[derive(Debug, Default, FromRow)]
@@ -242,45 +215,69 @@ impl Store {
         Ok(MetricsAccepted { next_sequence })
     }
 
-    /// Appends a batch by one statement, where this coordinator knows the journal and nothing but the append is to be
-    /// done; does nothing elsewhere.
+    /// Appends a batch together with those of other attempts, where this coordinator knows the journal and nothing but
+    /// the append is to be done; does nothing elsewhere.
     async fn append_at_once(
         &self,
         batch: &MetricsBatch,
         given: &[&SeriesPoints],
         lease: Duration,
     ) -> Result<Option<MetricsAccepted>> {
-        if given.is_empty() || is_evaluation(given) {
+        if given.is_empty() {
             return Ok(None);
         }
         let Some(mut remembered) = self.open_journals.take(batch) else {
             return Ok(None);
         };
+        let is_noted = remembered.is_due() || is_evaluation(given);
         let journal = &mut remembered.journal;
-        let (batches, last_steps) = (journal.batches, journal.last_steps.clone());
+        let (batches, steps_before) = (journal.batches, journal.last_steps.clone());
         let Ok(data) = journal.take(given) else {
             return Ok(None);
         };
-        if journal.is_full() {
+        let brings_series = journal.last_steps.len() > steps_before.len();
+        if journal.is_full() || brings_series {
             return Ok(None);
         }
-        let stored = Appended::new(remembered.run, batch, given, lease, journal, data)
-            .bind_to(sqlx::query(APPEND_REMEMBERED))
-            .bind(batch.token.0)
-            .bind(batches)
-            .bind(last_steps)
-            .execute(&self.pool)
-            .await?
-            .rows_affected();
-        if stored == 0 {
+        let next_sequence = batch.sequence + 1;
+        let append = Append {
+            run: remembered.run,
+            attempt: batch.attempt,
+            token: batch.token,
+            next_sequence,
+            lease,
+            batches,
+            steps_before,
+            steps_after: journal.last_steps.clone(),
+            newest: journal.newest.clone(),
+            least: journal.least.clone(),
+            data,
+            of_run: newest(given),
+            is_noted,
+            ranges: ranges(given),
+        };
+        if self.desks.appends.ask(self, append).await?.is_none() {
             return Ok(None);
         }
         self.tell(Signal::Run(remembered.run));
-        let next_sequence = batch.sequence + 1;
         remembered.next_sequence = next_sequence;
+        if is_noted {
+            remembered.set_noted();
+        }
         self.open_journals.put(batch.attempt, remembered);
         Ok(Some(MetricsAccepted { next_sequence }))
     }
+}
+
+fn newest(given: &[&SeriesPoints]) -> metrics::Newest {
+    metrics::Newest::of(|name| {
+        let series = given.iter().find(|series| series.name == name);
+        series.map_or_else(Vec::new, |series| points(series))
+    })
+}
+
+fn ranges(given: &[&SeriesPoints]) -> Vec<Range> {
+    given.iter().filter_map(|series| Range::of(series)).collect()
 }
 
 fn is_evaluation(given: &[&SeriesPoints]) -> bool {
@@ -298,8 +295,29 @@ async fn append(
     let mut journal = Journal::open(connection, run).await?;
     let data = journal.take(given)?;
     let is_noted = journal.is_due || is_evaluation(given);
-    Appended::new(run, batch, given, lease, &journal, data)
-        .bind_to(sqlx::query(APPEND))
+    let (newest, ranges) = (newest(given), ranges(given));
+    let step = |point: Option<Point>| point.map(|(step, _)| signed(step));
+    let value = |point: Option<Point>| point.map(|(_, value)| value);
+    sqlx::query(APPEND)
+        .bind(run.0)
+        .bind(&journal.names)
+        .bind(&journal.last_steps)
+        .bind(ranges.iter().map(|range| signed(range.first)).min())
+        .bind(ranges.iter().map(|range| signed(range.last)).max())
+        .bind(data)
+        .bind(batch.attempt.0)
+        .bind(signed(batch.sequence + 1))
+        .bind(lease.as_secs_f64())
+        .bind(step(newest.loss))
+        .bind(value(newest.loss))
+        .bind(step(newest.validation))
+        .bind(value(newest.validation))
+        .bind(step(newest.best))
+        .bind(value(newest.best))
+        .bind(newest.batches_per_second)
+        .bind(events::of_metrics(ranges))
+        .bind(&journal.newest)
+        .bind(&journal.least)
         .bind(is_noted)
         .execute(&mut *connection)
         .await?;
@@ -311,74 +329,6 @@ async fn append(
         journal.write_notes(connection, run).await?;
     }
     Ok(Some(journal))
-}
-
-/// What the statements that append are given, in the order of their first 19 parameters.
-struct Appended<'a> {
-    run: RunId,
-    journal: &'a Journal,
-    data: Vec<u8>,
-    attempt: AttemptId,
-    next_sequence: u64,
-    lease: Duration,
-    newest: metrics::Newest,
-    ranges: Vec<Range>,
-}
-
-impl<'a> Appended<'a> {
-    fn new(
-        run: RunId,
-        batch: &MetricsBatch,
-        given: &[&SeriesPoints],
-        lease: Duration,
-        journal: &'a Journal,
-        data: Vec<u8>,
-    ) -> Self {
-        Self {
-            run,
-            journal,
-            data,
-            attempt: batch.attempt,
-            next_sequence: batch.sequence + 1,
-            lease,
-            newest: metrics::Newest::of(|name| {
-                let series = given.iter().find(|series| series.name == name);
-                series.map_or_else(Vec::new, |series| points(series))
-            }),
-            ranges: given.iter().filter_map(|series| Range::of(series)).collect(),
-        }
-    }
-
-    fn bind_to(self, statement: Statement<'a>) -> Statement<'a> {
-        let step = |point: Option<Point>| point.map(|(step, _)| signed(step));
-        let value = |point: Option<Point>| point.map(|(_, value)| value);
-        let Self {
-            journal,
-            newest,
-            ranges,
-            ..
-        } = self;
-        statement
-            .bind(self.run.0)
-            .bind(&journal.names)
-            .bind(&journal.last_steps)
-            .bind(ranges.iter().map(|range| signed(range.first)).min())
-            .bind(ranges.iter().map(|range| signed(range.last)).max())
-            .bind(self.data)
-            .bind(self.attempt.0)
-            .bind(signed(self.next_sequence))
-            .bind(self.lease.as_secs_f64())
-            .bind(step(newest.loss))
-            .bind(value(newest.loss))
-            .bind(step(newest.validation))
-            .bind(value(newest.validation))
-            .bind(step(newest.best))
-            .bind(value(newest.best))
-            .bind(newest.batches_per_second)
-            .bind(events::of_metrics(ranges))
-            .bind(&journal.newest)
-            .bind(&journal.least)
-    }
 }
 
 /// The journals of runs, for reading.

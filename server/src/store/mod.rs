@@ -2,8 +2,9 @@
 //!
 //! - [`experiments`], [`runs`]: what was asked for and how it stands; [`run_list`]: filtered and sorted, in pages, with
 //!   `run_filter`'s conditions
-//! - [`queue`]: the claim, by what runs need (`needs`); [`attempts`]: leases, heartbeats and ends; [`transitions`]: all
-//!   other changes of a run's state
+//! - [`queue`]: the claim, by what runs need (`needs`); [`attempts`] and `heartbeats`: leases and ends;
+//!   [`transitions`]: all other changes of a run's state
+//! - `desk`: what many workers send at a time is stored together: `appends`, `successes`, `heartbeats`
 //! - [`journal`], `remembered`, [`settle`] and `rewind`: curves as they are written; [`series`]: as they are read;
 //!   [`notes`]: their newest and least values; [`statistics`]: the values of groups of runs
 //! - [`events`]: what streams tell; [`logs`]: what attempts wrote
@@ -19,6 +20,7 @@
 //! Whoever changes a run locks its row first, then reads the attempt: so every change of a run has its place in
 //! one order, and a lease that was judged valid stays valid until the commit.
 
+mod appends;
 pub mod artifacts;
 pub mod attempts;
 pub mod audit;
@@ -28,8 +30,10 @@ pub mod census;
 pub mod checkpoints;
 pub mod deletions;
 mod dependants;
+mod desk;
 pub mod events;
 pub mod experiments;
+mod heartbeats;
 pub mod idempotency;
 pub mod journal;
 pub mod lineage;
@@ -48,6 +52,7 @@ pub mod settle;
 pub mod standing;
 pub mod statistics;
 pub mod studies;
+mod successes;
 pub mod sweeps;
 pub mod tokens;
 pub mod transitions;
@@ -59,6 +64,7 @@ use serde::Deserialize;
 use serde::de::value::{BorrowedStrDeserializer, Error as WordError};
 use sqlx::PgPool;
 
+use self::desk::Desk;
 use crate::error::Error;
 use crate::signals::{Signal, Signals};
 
@@ -71,6 +77,15 @@ pub struct Store {
     pool: PgPool,
     signals: Signals,
     open_journals: remembered::OpenJournals,
+    desks: Desks,
+}
+
+/// Where what workers send waits to be stored together.
+#[derive(Clone, Debug, Default)]
+struct Desks {
+    appends: Desk<appends::Append>,
+    successes: Desk<successes::Success>,
+    heartbeats: Desk<heartbeats::Beat>,
 }
 
 impl Store {
@@ -81,6 +96,7 @@ impl Store {
             pool,
             signals,
             open_journals: remembered::OpenJournals::default(),
+            desks: Desks::default(),
         }
     }
 

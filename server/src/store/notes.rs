@@ -23,6 +23,23 @@ pub(super) struct Note {
     pub(super) least: Option<f64>,
 }
 
+/// Notes the values of series `n` of runs with journals `j`, whose rows are locked.
+macro_rules! note_series {
+    ($from:literal) => {
+        concat!(
+            "insert into series (run_id, name, newest, least)
+             select j.run_id, n.name, nullif(n.newest, 'NaN'), n.least from ",
+            $from,
+            " where n.newest is not null
+             on conflict on constraint series_name_once do update
+             set newest = excluded.newest, least = least(series.least, excluded.least)
+             where series.newest is distinct from excluded.newest
+                or series.least is distinct from least(series.least, excluded.least)"
+        )
+    };
+}
+pub(super) use note_series;
+
 /// Notes the values of the series named. The run's row must be locked.
 pub(super) async fn note(
     connection: &mut PgConnection,
@@ -31,16 +48,12 @@ pub(super) async fn note(
     newest: &[Option<f64>],
     least: &[Option<f64>],
 ) -> Result<()> {
-    sqlx::query(
-        "insert into series (run_id, name, newest, least)
-         select $1, name, nullif(newest, 'NaN'), least
-         from unnest($2::text[], $3::float8[], $4::float8[]) as n (name, newest, least)
-         where newest is not null
-         on conflict on constraint series_name_once do update
-         set newest = excluded.newest, least = least(series.least, excluded.least)
-         where series.newest is distinct from excluded.newest
-            or series.least is distinct from least(series.least, excluded.least)",
-    )
+    sqlx::query(concat!(
+        "with journal (run_id) as (values ($1::uuid)) ",
+        note_series!(
+            "journal j cross join unnest($2::text[], $3::float8[], $4::float8[]) as n (name, newest, least)"
+        ),
+    ))
     .bind(run.0)
     .bind(names)
     .bind(newest)

@@ -1,8 +1,8 @@
 //! The journals that this coordinator appended to last.
 //!
-//! With one of them at hand the attempt's next batch is stored by one statement, which sees for itself whether the
-//! attempt still holds the run and the journal is as remembered. Where it is not, nothing is stored and the batch goes
-//! the long way, so what is remembered may be old or missing but never does harm.
+//! With one of them at hand the attempt's next batch is stored by one statement, together with those of others, which
+//! sees for itself whether the attempt still holds the run and the journal is as remembered. Where it is not, nothing
+//! is stored and the batch goes the long way, so what is remembered may be old or missing but never does harm.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,6 +39,16 @@ impl Remembered {
             note_at,
         }
     }
+
+    /// Whether it is time to note the journal for lists.
+    pub(super) fn is_due(&self) -> bool {
+        Instant::now() >= self.note_at
+    }
+
+    /// It was noted.
+    pub(super) fn set_noted(&mut self) {
+        self.note_at = Instant::now() + NOTE_EVERY;
+    }
 }
 
 /// What is remembered of each attempt; cheap to clone.
@@ -50,8 +60,7 @@ impl OpenJournals {
     /// again.
     pub(super) fn take(&self, batch: &MetricsBatch) -> Option<Remembered> {
         let remembered = self.lock().remove(&batch.attempt)?;
-        let fits = remembered.next_sequence == batch.sequence && Instant::now() < remembered.note_at;
-        fits.then_some(remembered)
+        (remembered.next_sequence == batch.sequence).then_some(remembered)
     }
 
     pub(super) fn put(&self, attempt: AttemptId, remembered: Remembered) {

@@ -19,6 +19,7 @@ mod curves;
 mod deletion;
 mod deletion_of_studies;
 mod dependants;
+mod desks;
 mod events;
 mod exchange;
 mod idempotency;

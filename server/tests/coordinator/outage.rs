@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::App;
 use axum::http::{StatusCode, header};
+use motif_proto::metrics::MetricsAccepted;
 use motif_proto::problem::Problem;
 use motif_server::postgres::Postgres;
 use motif_server::serve;
@@ -83,6 +84,64 @@ async fn a_postgres_that_is_killed_costs_refusals_that_say_when_to_come_back_and
     app.store_metrics(&claim, 1, &[("loss/total", &[(2, 0.25)])])
         .await;
     assert_eq!(app.points(claim.run, "loss/total").await, [(1, 0.5), (2, 0.25)]);
+    stop.send(()).unwrap();
+    keeper.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_waits_to_be_stored_together_when_postgres_is_killed_is_stored_once_when_it_is_sent_again() {
+    let folder = Folder::new();
+    let mut postgres = Postgres::start(&folder.0, true).await.unwrap();
+    let pool = serve::pool_within(postgres.options("motif"), Duration::from_millis(500))
+        .await
+        .unwrap();
+    let app = App::on(pool, Duration::from_secs(60)).await;
+    let mut claims = Vec::new();
+    for _ in 0..6 {
+        let claim = app.running().await;
+        app.store_metrics(&claim, 0, &[("loss/total", &[(1, 0.5)])]).await;
+        claims.push(claim);
+    }
+    let points: [(u64, f64); 1] = [(2, 0.25)];
+    let curve = [("loss/total", points.as_slice())];
+    let send_all = || futures::future::join_all(claims.iter().map(|claim| app.metrics(claim, 1, &curve)));
+
+    let mut lock = app.pool.begin().await.unwrap();
+    sqlx::query("lock table journals in access exclusive mode")
+        .execute(&mut *lock)
+        .await
+        .unwrap();
+    let kill_it = async {
+        let waits = "select exists (select from pg_locks where not granted)";
+        while !sqlx::query_scalar::<_, bool>(waits)
+            .fetch_one(&app.pool)
+            .await
+            .unwrap()
+        {}
+        kill(Postgres::server_process(&folder.0).unwrap(), Signal::SIGKILL).unwrap();
+    };
+    let (answers, ()) = tokio::join!(send_all(), kill_it);
+    drop(lock);
+    for answer in answers {
+        answer.problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable");
+        assert!(answer.headers.contains_key(header::RETRY_AFTER));
+    }
+
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let keeper = tokio::spawn(async move {
+        tokio::select! {
+            never = postgres.keep_up() => match never {},
+            _ = stopped => {}
+        }
+        postgres.stop().await;
+    });
+    until(&app, "/readyz", StatusCode::OK).await;
+    for answer in send_all().await.into_iter().chain(send_all().await) {
+        assert_eq!(answer.expect::<MetricsAccepted>(StatusCode::OK).next_sequence, 2);
+    }
+    for claim in &claims {
+        assert_eq!(app.points(claim.run, "loss/total").await, [(1, 0.5), (2, 0.25)]);
+    }
     stop.send(()).unwrap();
     keeper.await.unwrap();
 }

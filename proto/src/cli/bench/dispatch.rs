@@ -1,14 +1,18 @@
 //! `motif bench dispatch`: how fast runs come to workers.
 //!
 //! First a long queue is made: half of it asks for something that no worker has, is older and goes before all else;
-//! the other half is for pretend workers. These claim and end runs as fast as they can. Then one idle worker waits
-//! for single runs, each submitted when it waits. Last a whole fleet trains, so to speak: heartbeats, and a batch of
-//! metrics every so often.
+//! the other half is for pretend workers. These claim and end runs as fast as they can; then they claim at a given
+//! pace, however long the answers take; then they claim as fast as they can and end nothing. Then one idle worker
+//! waits for single runs, each submitted when it waits. Last a whole fleet trains, so to speak: heartbeats, and a batch
+//! of metrics every so often.
+//!
+//! What this program itself takes of the processors is said, too: on a machine of few it is a good part.
 
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use comfy_table::Cell;
+use futures::StreamExt;
 use futures::future::try_join_all;
 use indicatif::ProgressBar;
 use serde::Serialize;
@@ -19,12 +23,15 @@ use super::super::output::{Output, left, right};
 use super::super::pretend::{self, Fleet, PRIORITY};
 use super::{or_ctrl_c, processes, quantile_ms, style};
 use crate::client::Client;
+use crate::id::WorkerId;
 use crate::worker::{Claim, Heartbeat, HeldLease, Outcome};
 
 /// Series of a run of the fleet.
 const SERIES: usize = 10;
 /// How long the idle worker waits before a run is submitted for it.
 const IDLE: Duration = Duration::from_millis(20);
+/// Runs that are ended at a time.
+const ENDS: usize = 64;
 /// Longest wait of a claim.
 const CLAIM_SECONDS: u32 = 10;
 
@@ -38,9 +45,17 @@ pub(super) struct Dispatch {
     #[arg(long, default_value_t = 100_000, value_name = "N")]
     queued: usize,
 
-    /// How long they claim
+    /// How long they claim and end runs
     #[arg(long, default_value_t = 10.0, value_name = "S")]
     seconds: f64,
+
+    /// How long they claim without ending anything, first at a pace and then as fast as they can
+    #[arg(long, default_value_t = 5.0, value_name = "S")]
+    claim_seconds: f64,
+
+    /// Claims a second of the pace
+    #[arg(long, default_value_t = 2000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pace: u32,
 
     /// Runs that are submitted one by one for an idle worker
     #[arg(long, default_value_t = 200, value_name = "N")]
@@ -58,7 +73,7 @@ pub(super) struct Dispatch {
     #[arg(long, default_value_t = 1000, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=60_000))]
     every: u64,
 
-    /// Process id of the coordinator on this machine, to say what the fleet costs it and its Postgres
+    /// Process id of the coordinator on this machine, to say what it and its Postgres cost
     #[arg(long, value_name = "PID")]
     coordinator: Option<u32>,
 
@@ -73,14 +88,27 @@ struct Measurement {
     queued: usize,
     submissions_per_s: f64,
     workers: u16,
-    claims: usize,
-    claims_per_s: f64,
-    claim_ms_p50: f64,
-    claim_ms_p99: f64,
+    /// Each worker claims a run and ends it, again and again.
+    with_ends: Claims,
+    /// All workers claim at a pace, counted from when a claim was due.
+    paced: Claims,
+    /// Each worker claims, again and again, and ends nothing.
+    alone: Claims,
     submit_to_worker_ms_p50: f64,
     submit_to_worker_ms_p99: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     fleet: Option<FleetCost>,
+}
+
+/// How claims went.
+#[derive(Debug, Serialize)]
+struct Claims {
+    claims: usize,
+    claims_per_s: f64,
+    claim_ms_p50: f64,
+    claim_ms_p99: f64,
+    #[serde(flatten)]
+    cores: Cores,
 }
 
 /// What a fleet costs.
@@ -91,9 +119,50 @@ struct FleetCost {
     points_per_s: f64,
     metrics_ms_p50: f64,
     metrics_ms_p99: f64,
-    /// Of coordinator and Postgres together, in cores.
+    #[serde(flatten)]
+    cores: Cores,
+}
+
+/// Cores that something took.
+#[derive(Debug, Serialize)]
+struct Cores {
+    /// Coordinator and Postgres together.
     #[serde(skip_serializing_if = "Option::is_none")]
     cpu: Option<f64>,
+    /// This program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_cpu: Option<f64>,
+}
+
+/// Counts the processors' time from when it is made.
+struct Meter {
+    coordinator: Option<u32>,
+    begin: Instant,
+    coordinator_used: Option<f64>,
+    client_used: Option<f64>,
+}
+
+impl Meter {
+    fn start(coordinator: Option<u32>) -> Self {
+        Self {
+            coordinator,
+            coordinator_used: coordinator.and_then(processes::cpu_seconds),
+            client_used: processes::cpu_seconds(std::process::id()),
+            begin: Instant::now(),
+        }
+    }
+
+    fn cores(&self) -> Cores {
+        let seconds = self.begin.elapsed().as_secs_f64();
+        let since = |process: Option<u32>, before: Option<f64>| {
+            let now = process.and_then(processes::cpu_seconds)?;
+            Some((now - before?) / seconds)
+        };
+        Cores {
+            cpu: since(self.coordinator, self.coordinator_used),
+            client_cpu: since(Some(std::process::id()), self.client_used),
+        }
+    }
 }
 
 impl Dispatch {
@@ -131,7 +200,11 @@ impl Dispatch {
         let submissions_per_s = self.queued as f64 / begin.elapsed().as_secs_f64();
         bar.finish_and_clear();
 
-        let (claims, seconds) = self.claim_all(queue).await?;
+        let workers = try_join_all((0..self.workers.into()).map(|number| queue.register(number))).await?;
+        let workers: Vec<WorkerId> = workers.iter().map(|registered| registered.worker).collect();
+        let with_ends = self.claim_and_end(queue, &workers).await?;
+        let paced = self.claim_at_a_pace(queue, &workers).await?;
+        let alone = self.claim_alone(queue, &workers).await?;
         let ways = self.ways_to_an_idle_worker(client).await?;
         let fleet = match self.fleet {
             0 => None,
@@ -141,41 +214,87 @@ impl Dispatch {
             queued: self.queued,
             submissions_per_s,
             workers: self.workers,
-            claims: claims.len(),
-            claims_per_s: claims.len() as f64 / seconds,
-            claim_ms_p50: quantile_ms(&claims, 0.5),
-            claim_ms_p99: quantile_ms(&claims, 0.99),
+            with_ends,
+            paced,
+            alone,
             submit_to_worker_ms_p50: quantile_ms(&ways, 0.5),
             submit_to_worker_ms_p99: quantile_ms(&ways, 0.99),
             fleet,
         })
     }
 
-    /// Lets workers claim and end runs. Returns how long each claim took, sorted, and how long all did.
-    async fn claim_all(&self, queue: &Fleet) -> Result<(Vec<Duration>, f64), CliError> {
-        let workers = try_join_all((0..self.workers.into()).map(|number| queue.register(number))).await?;
-        let bar = ProgressBar::new((self.seconds * 1000.0) as u64)
-            .with_style(style())
-            .with_message("claiming");
-        let begin = Instant::now();
-        let each = workers.iter().map(async |registered| {
+    /// Lets workers claim and end runs.
+    async fn claim_and_end(&self, queue: &Fleet, workers: &[WorkerId]) -> Result<Claims, CliError> {
+        let (bar, meter) = (
+            bar(self.seconds, "claiming and ending"),
+            Meter::start(self.coordinator),
+        );
+        let each = workers.iter().map(async |&worker| {
             let mut took = Vec::new();
-            while begin.elapsed().as_secs_f64() < self.seconds {
+            while meter.begin.elapsed().as_secs_f64() < self.seconds {
                 let asked = Instant::now();
-                let Some(claim) = queue.claim(registered.worker, 1).await? else {
+                let Some(claim) = queue.claim(worker, 1).await? else {
                     break;
                 };
                 took.push(asked.elapsed());
-                bar.set_position(begin.elapsed().as_millis() as u64);
+                bar.set_position(meter.begin.elapsed().as_millis() as u64);
                 queue.finish(&claim, 0, Outcome::Succeeded).await?;
             }
             Ok::<_, CliError>(took)
         });
-        let mut took: Vec<Duration> = try_join_all(each).await?.concat();
-        let seconds = begin.elapsed().as_secs_f64();
+        let took = try_join_all(each).await?.concat();
         bar.finish_and_clear();
-        took.sort_unstable();
-        Ok((took, seconds))
+        Ok(Claims::of(took, &meter))
+    }
+
+    /// Lets workers claim one after another, and ends their runs when the time is over.
+    async fn claim_alone(&self, queue: &Fleet, workers: &[WorkerId]) -> Result<Claims, CliError> {
+        let (bar, meter) = (
+            bar(self.claim_seconds, "claiming"),
+            Meter::start(self.coordinator),
+        );
+        let each = workers.iter().map(async |&worker| {
+            let (mut took, mut held) = (Vec::new(), Vec::new());
+            while meter.begin.elapsed().as_secs_f64() < self.claim_seconds {
+                let asked = Instant::now();
+                let Some(claim) = queue.claim(worker, 1).await? else {
+                    break;
+                };
+                took.push(asked.elapsed());
+                held.push(claim);
+                bar.set_position(meter.begin.elapsed().as_millis() as u64);
+            }
+            Ok::<_, CliError>((took, held))
+        });
+        let (took, held): (Vec<_>, Vec<_>) = try_join_all(each).await?.into_iter().unzip();
+        bar.finish_and_clear();
+        let claims = Claims::of(took.concat(), &meter);
+        end_all(queue, &held.concat()).await?;
+        Ok(claims)
+    }
+
+    /// Has claims come in at a pace, whether those before are answered or not, and ends their runs when the time is
+    /// over. A worker whose turn comes again before its last claim was answered asks for one more run meanwhile.
+    async fn claim_at_a_pace(&self, queue: &Fleet, workers: &[WorkerId]) -> Result<Claims, CliError> {
+        let (bar, meter) = (
+            bar(self.claim_seconds, "claiming at a pace"),
+            Meter::start(self.coordinator),
+        );
+        let count = (f64::from(self.pace) * self.claim_seconds) as u32;
+        let each = (0..count)
+            .zip(workers.iter().cycle())
+            .map(async |(number, &worker)| {
+                let due = meter.begin + Duration::from_secs_f64(f64::from(number) / f64::from(self.pace));
+                sleep_until(due.into()).await;
+                let claim = queue.claim(worker, CLAIM_SECONDS).await?;
+                bar.set_position(meter.begin.elapsed().as_millis() as u64);
+                Ok::<_, CliError>(claim.map(|claim| (due.elapsed(), claim)))
+            });
+        let (took, held): (Vec<_>, Vec<_>) = try_join_all(each).await?.into_iter().flatten().unzip();
+        bar.finish_and_clear();
+        let claims = Claims::of(took, &meter);
+        end_all(queue, &held).await?;
+        Ok(claims)
     }
 
     /// From the submission of a run to its arrival at a worker that waits for it, sorted.
@@ -222,12 +341,12 @@ impl Dispatch {
             Ok::<_, CliError>((registered, claim))
         }))
         .await?;
-        let bar = ProgressBar::new((self.fleet_seconds * 1000.0) as u64)
-            .with_style(style())
-            .with_message("training, so to speak");
-        let begin = Instant::now();
+        let (bar, meter) = (
+            bar(self.fleet_seconds, "training, so to speak"),
+            Meter::start(self.coordinator),
+        );
+        let begin = meter.begin;
         let end = begin + Duration::from_secs_f64(self.fleet_seconds);
-        let used_before = self.coordinator.and_then(processes::cpu_seconds);
         let count = claims.len().max(1) as u32;
         let each = claims.iter().enumerate().map(|(number, (registered, claim))| {
             let bar = &bar;
@@ -248,7 +367,7 @@ impl Dispatch {
         });
         let mut took: Vec<Duration> = try_join_all(each).await?.concat();
         let seconds = begin.elapsed().as_secs_f64();
-        let used = self.coordinator.and_then(processes::cpu_seconds);
+        let cores = meter.cores();
         bar.finish_and_clear();
         took.sort_unstable();
         let batches_per_s = took.len() as f64 / seconds;
@@ -258,9 +377,7 @@ impl Dispatch {
             points_per_s: batches_per_s * (SERIES as u64 * self.steps()) as f64,
             metrics_ms_p50: quantile_ms(&took, 0.5),
             metrics_ms_p99: quantile_ms(&took, 0.99),
-            cpu: used
-                .zip(used_before)
-                .map(|(after, before)| (after - before) / seconds),
+            cores,
         })
     }
 
@@ -302,7 +419,7 @@ impl Dispatch {
 }
 
 /// Heartbeats, each of which waits at the coordinator, until one fails.
-async fn beat(client: &Client, worker: crate::id::WorkerId, claim: &Claim, every: u32) -> CliError {
+async fn beat(client: &Client, worker: WorkerId, claim: &Claim, every: u32) -> CliError {
     let lease = HeldLease {
         attempt: claim.attempt,
         token: claim.token,
@@ -321,32 +438,92 @@ async fn beat(client: &Client, worker: crate::id::WorkerId, claim: &Claim, every
     }
 }
 
+/// Ends these runs, a few at a time.
+async fn end_all(queue: &Fleet, claims: &[Claim]) -> Result<(), CliError> {
+    let ends = claims
+        .iter()
+        .map(|claim| queue.finish(claim, 0, Outcome::Succeeded));
+    let mut ends = futures::stream::iter(ends).buffer_unordered(ENDS);
+    while let Some(ended) = ends.next().await {
+        ended?;
+    }
+    Ok(())
+}
+
+fn bar(seconds: f64, what: &'static str) -> ProgressBar {
+    ProgressBar::new((seconds * 1000.0) as u64)
+        .with_style(style())
+        .with_message(what)
+}
+
+impl Claims {
+    /// Of how long each took.
+    fn of(mut took: Vec<Duration>, meter: &Meter) -> Self {
+        let seconds = meter.begin.elapsed().as_secs_f64();
+        took.sort_unstable();
+        Self {
+            claims: took.len(),
+            claims_per_s: took.len() as f64 / seconds,
+            claim_ms_p50: quantile_ms(&took, 0.5),
+            claim_ms_p99: quantile_ms(&took, 0.99),
+            cores: meter.cores(),
+        }
+    }
+
+    fn rows(&self, what: &str) -> Vec<Vec<Cell>> {
+        let mut rows = vec![
+            row(&format!("claims {what}/s"), format!("{:.0}", self.claims_per_s)),
+            row(
+                &format!("claim {what} p50 ms"),
+                format!("{:.1}", self.claim_ms_p50),
+            ),
+            row(
+                &format!("claim {what} p99 ms"),
+                format!("{:.1}", self.claim_ms_p99),
+            ),
+        ];
+        rows.extend(self.cores.rows(what));
+        rows
+    }
+}
+
+impl Cores {
+    fn rows(&self, what: &str) -> Vec<Vec<Cell>> {
+        let figure = |who: &str, cores: Option<f64>| {
+            cores.map(|cores| row(&format!("cores of {who}, {what}"), format!("{cores:.2}")))
+        };
+        let all = [
+            figure("coordinator and Postgres", self.cpu),
+            figure("this program", self.client_cpu),
+        ];
+        all.into_iter().flatten().collect()
+    }
+}
+
 fn table(out: &Output, measured: &Measurement) -> String {
     let mut rows = vec![
         row("runs queued", format!("{}", measured.queued)),
         row("submissions/s", format!("{:.0}", measured.submissions_per_s)),
         row("workers that claim", format!("{}", measured.workers)),
-        row("claims/s", format!("{:.0}", measured.claims_per_s)),
-        row("claim p50 ms", format!("{:.1}", measured.claim_ms_p50)),
-        row("claim p99 ms", format!("{:.1}", measured.claim_ms_p99)),
-        row(
-            "submission to idle worker p50 ms",
-            format!("{:.1}", measured.submit_to_worker_ms_p50),
-        ),
-        row(
-            "submission to idle worker p99 ms",
-            format!("{:.1}", measured.submit_to_worker_ms_p99),
-        ),
     ];
+    rows.extend(measured.with_ends.rows("with ends"));
+    rows.extend(measured.paced.rows("at a pace"));
+    rows.extend(measured.alone.rows("alone"));
+    rows.push(row(
+        "submission to idle worker p50 ms",
+        format!("{:.1}", measured.submit_to_worker_ms_p50),
+    ));
+    rows.push(row(
+        "submission to idle worker p99 ms",
+        format!("{:.1}", measured.submit_to_worker_ms_p99),
+    ));
     if let Some(fleet) = &measured.fleet {
         rows.push(row("workers that train", format!("{}", fleet.workers)));
         rows.push(row("batches of metrics/s", format!("{:.0}", fleet.batches_per_s)));
         rows.push(row("points/s", format!("{:.0}", fleet.points_per_s)));
         rows.push(row("metrics p50 ms", format!("{:.1}", fleet.metrics_ms_p50)));
         rows.push(row("metrics p99 ms", format!("{:.1}", fleet.metrics_ms_p99)));
-        if let Some(cpu) = fleet.cpu {
-            rows.push(row("cores of coordinator and Postgres", format!("{cpu:.2}")));
-        }
+        rows.extend(fleet.cores.rows("training"));
     }
     out.table(&[left("what"), right("figure")], rows)
 }
