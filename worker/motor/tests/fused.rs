@@ -215,7 +215,7 @@ fn an_episode_that_is_only_played_has_the_bits_of_one_that_is_kept() {
         let (policy, episode, noise) = (case.policy(numerics), case.episode(numerics), case.noise());
         let mut engine = FusedEngine::new(&policy, numerics).expect("covered");
         engine.take(&policy.effective());
-        let mut kept = |engine: &mut FusedEngine| {
+        let kept = |engine: &mut FusedEngine| {
             engine.roll_out(&episode, noise.as_ref());
             let losses = engine.losses(&case.weights, None);
             (losses, engine.fingertips(), engine.slopes(&case.weights))
