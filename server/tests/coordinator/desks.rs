@@ -71,6 +71,15 @@ async fn events_of(app: &App, run: RunId) -> Vec<(i64, String)> {
         .unwrap()
 }
 
+/// From 1 without a gap.
+fn assert_numbered(events: &[(i64, String)]) {
+    assert!(!events.is_empty());
+    assert!(
+        (1..).zip(events).all(|(number, event)| event.0 == number),
+        "{events:?}"
+    );
+}
+
 #[tokio::test]
 async fn bad_batches_among_good_ones_are_refused_alone() {
     let app = App::start().await;
@@ -112,15 +121,7 @@ async fn bad_batches_among_good_ones_are_refused_alone() {
     assert_eq!(next_sequence(&answers.5), 2);
     for claim in first.iter().chain(&good) {
         assert_eq!(app.points(claim.run, LOSS).await, [(0, 1.0), (1, 2.0)]);
-        let kinds: Vec<i64> = events_of(&app, claim.run)
-            .await
-            .iter()
-            .map(|event| event.0)
-            .collect();
-        assert!(
-            kinds.is_sorted() && kinds.len() == *kinds.last().unwrap() as usize,
-            "{kinds:?}"
-        );
+        assert_numbered(&events_of(&app, claim.run).await);
         let summary = app.detail(claim.run).await.summary;
         assert_eq!(summary.progress.batches_done, 2);
     }
@@ -283,11 +284,7 @@ async fn ends_are_recorded_together_and_each_by_its_own_merits() {
     answers.4.problem(CONFLICT, "stale_lease");
     for claim in good.iter().chain([&first]).chain(&of_studies) {
         assert_eq!(app.run_state(claim.run).await, RunState::Succeeded);
-        let ends = events_of(&app, claim.run).await;
-        assert!(
-            ends.iter().map(|event| event.0).eq(1..=ends.len() as i64),
-            "{ends:?}"
-        );
+        assert_numbered(&events_of(&app, claim.run).await);
     }
     for claim in [&gap, &forged] {
         assert_eq!(app.run_state(claim.run).await, RunState::Running);
