@@ -23,11 +23,11 @@ phases = [(key, measured.pop(key)) for key in ("with_ends", "paced", "alone")]
 fleet = measured.pop("fleet", None)
 ways = {key: value for key, value in measured.items() if key.startswith("submit_to_worker")}
 with open(sys.argv[1], "w") as rows:
-    json.dump([{"claims": key, **values} for key, values in phases], rows)
+    json.dump([{"phase": key, **values} for key, values in phases], rows)
 with open(sys.argv[2], "w") as rows:
     json.dump([{**ways, **{f"fleet_{key}": value for key, value in (fleet or {}).items()}}], rows)
 ' "$work/dispatch.claims" "$work/dispatch.fleet" <"$work/dispatch.measured"
-    show_table claims claims_per_s claim_ms_p50 claim_ms_p99 cpu client_cpu <"$work/dispatch.claims"
+    show_table phase claims_per_s claim_ms_p50 claim_ms_p99 cpu client_cpu <"$work/dispatch.claims"
     show_table submit_to_worker_ms_p50 submit_to_worker_ms_p99 fleet_workers fleet_batches_per_s fleet_metrics_ms_p50 \
         fleet_metrics_ms_p99 fleet_cpu fleet_client_cpu <"$work/dispatch.fleet"
 }
