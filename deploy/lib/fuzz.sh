@@ -19,8 +19,9 @@ fuzz() {
     fleet=$!
     say "fuzzing $url for $seconds s, seed $seed"
     # What no schema can say of a spec or a query is judged by the coordinator: it may refuse what the document allows.
+    # Programs of its machine need no token here, so none is missed; who needs which is what the coordinator's tests ask.
     "$cache/schemathesis/bin/schemathesis" run "$url/api/v1/openapi.json" --max-time "$seconds" --seed "$seed" \
-        --request-timeout 30 --exclude-checks positive_data_acceptance --continue-on-failure || status=$?
+        --request-timeout 30 --exclude-checks positive_data_acceptance,ignored_auth --continue-on-failure || status=$?
     kill -TERM "$fleet" 2>/dev/null && wait "$fleet" 2>/dev/null || true
     if grep -q '"level":"ERROR"\|ERROR' "$data/coordinator.log"; then
         grep -m 5 'ERROR' "$data/coordinator.log" >&2
