@@ -38,8 +38,8 @@ pub(super) struct Audit {
     by: Option<String>,
 
     /// Only what the holders of this token did: its name, or its id or at least 6 digits of that
-    #[arg(long)]
-    token: Option<String>,
+    #[arg(long, value_name = "TOKEN")]
+    with_token: Option<String>,
 
     /// Only what belongs to this project
     #[arg(long)]
@@ -73,7 +73,7 @@ impl Audit {
 
     /// As many pages as the list needs.
     pub(super) async fn fetch(&self, client: &Client) -> Result<AuditList, CliError> {
-        let token = match &self.token {
+        let token = match &self.with_token {
             Some(word) => Some(tokens::find(word, &client.tokens().await?)?.id),
             None => None,
         };

@@ -30,7 +30,8 @@ enum What {
     /// Revoke a token: it opens nothing any more, and who signed in with it is signed out
     Revoke {
         /// Its name, or its id or at least 6 digits of that
-        token: String,
+        #[arg(value_name = "TOKEN")]
+        which: String,
 
         #[command(flatten)]
         confirm: Confirm,
@@ -75,7 +76,7 @@ impl Tokens {
         match self.what {
             None | Some(What::List) => list(client, out).await,
             Some(What::Create(wanted)) => wanted.run(client, out).await,
-            Some(What::Revoke { token, confirm }) => revoke(&token, confirm, client, out).await,
+            Some(What::Revoke { which, confirm }) => revoke(&which, confirm, client, out).await,
         }
     }
 }

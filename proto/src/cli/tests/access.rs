@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use chrono::TimeDelta;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use serde_json::{Value, json};
 
 use crate::access::{ActorKind, AuditEntry, AuditList, Scope, TokenInfo, TokenList};
@@ -78,6 +78,32 @@ async fn asked(client: &Client, line: &str) -> Result<(), CliError> {
         format!("{:?}", std::process::ExitCode::SUCCESS)
     );
     Ok(())
+}
+
+/// Options that every command has are one value each: a command's own of the same name would take its place.
+fn assert_own_names(command: &clap::Command, everywhere: &[String]) {
+    for argument in command.get_arguments() {
+        let name = argument.get_id().to_string();
+        assert!(
+            !everywhere.contains(&name),
+            "`{}` has `{name}` of its own",
+            command.get_name()
+        );
+    }
+    for below in command.get_subcommands() {
+        assert_own_names(below, everywhere);
+    }
+}
+
+#[test]
+fn no_command_has_an_argument_with_the_name_of_an_option_of_all() {
+    let all = Arguments::command();
+    let global = all.get_arguments().filter(|argument| argument.is_global_set());
+    let everywhere: Vec<String> = global.map(|argument| argument.get_id().to_string()).collect();
+    assert_eq!(everywhere, ["server", "token", "json"]);
+    for command in all.get_subcommands() {
+        assert_own_names(command, &everywhere);
+    }
 }
 
 #[test]
