@@ -121,6 +121,33 @@ pub struct TokenInfo {
 }
 
 impl TokenInfo {
+    /// What it allows, in words.
+    #[must_use]
+    pub fn scopes_in_words(&self) -> String {
+        let words: Vec<&str> = self.scopes.iter().map(|scope| scope.as_str()).collect();
+        words.join(" ")
+    }
+
+    /// The projects that it is limited to, in words.
+    #[must_use]
+    pub fn projects_in_words(&self) -> String {
+        self.projects
+            .as_ref()
+            .map_or_else(|| "all projects".to_owned(), |names| names.join(" "))
+    }
+
+    /// Whether it opens anything, and until when, in words.
+    #[must_use]
+    pub fn state_in_words(&self, now: DateTime<Utc>) -> String {
+        let on = |word: &str, end: DateTime<Utc>| format!("{word} {}", end.format("%Y-%m-%d"));
+        match (self.revoked_at, self.expires_at) {
+            (Some(end), _) => on("revoked", end),
+            (None, Some(end)) if self.is_valid(now) => on("until", end),
+            (None, Some(end)) => on("expired", end),
+            (None, None) => "valid".to_owned(),
+        }
+    }
+
     /// Whether it opens anything at this time.
     #[must_use]
     pub fn is_valid(&self, now: DateTime<Utc>) -> bool {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
-use motif_proto::access::{NewToken, Scope, TokenInfo};
+use motif_proto::access::{NewToken, Scope};
 use motif_proto::id::TokenId;
 use motif_proto::length;
 use serde::Serialize;
@@ -141,8 +141,8 @@ async fn create(store: &Store, wanted: Create, json: bool) -> Result<(), Command
     eprintln!(
         "motif-server: this is token `{}` ({}, {}, {}); it is shown this once",
         token.name,
-        scopes(token),
-        projects(token),
+        token.scopes_in_words(),
+        token.projects_in_words(),
         token
             .expires_at
             .map_or_else(|| "never ends".to_owned(), |end| format!("ends {}", day(end))),
@@ -163,9 +163,9 @@ async fn list(store: &Store, json: bool) -> Result<(), CommandError> {
     rows.extend(list.tokens.iter().map(|token| {
         [
             token.name.clone(),
-            scopes(token),
-            projects(token),
-            state(token, now),
+            token.scopes_in_words(),
+            token.projects_in_words(),
+            token.state_in_words(now),
             day(token.created_at),
             token.last_used_at.map_or_else(|| "never".to_owned(), minute),
             token.id.to_string(),
@@ -194,27 +194,6 @@ async fn revoke(store: &Store, wanted: &str, json: bool) -> Result<(), CommandEr
         return print_json(&revoked);
     }
     print(&format!("Token `{}` opens nothing any more.", revoked.name))
-}
-
-fn scopes(token: &TokenInfo) -> String {
-    let words: Vec<&str> = token.scopes.iter().map(|scope| scope.as_str()).collect();
-    words.join(" ")
-}
-
-fn projects(token: &TokenInfo) -> String {
-    token
-        .projects
-        .as_ref()
-        .map_or_else(|| "all projects".to_owned(), |names| names.join(" "))
-}
-
-fn state(token: &TokenInfo, now: DateTime<Utc>) -> String {
-    match (token.revoked_at, token.expires_at) {
-        (Some(end), _) => format!("revoked {}", day(end)),
-        (None, Some(end)) if end <= now => format!("expired {}", day(end)),
-        (None, Some(end)) => format!("until {}", day(end)),
-        (None, None) => "valid".to_owned(),
-    }
 }
 
 fn day(instant: DateTime<Utc>) -> String {

@@ -149,7 +149,12 @@ pub(super) fn find<'a>(word: &str, tokens: &'a [TokenInfo]) -> Result<&'a TokenI
 }
 
 fn in_words(token: &TokenInfo) -> String {
-    format!("token `{}` ({}; {})", token.name, scopes(token), projects(token))
+    format!(
+        "token `{}` ({}; {})",
+        token.name,
+        token.scopes_in_words(),
+        token.projects_in_words()
+    )
 }
 
 /// The table of tokens.
@@ -158,8 +163,8 @@ pub(super) fn table(out: &Output, tokens: &[TokenInfo], now: DateTime<Utc>) -> S
         vec![
             Cell::new(short_uuid(token.id.0)),
             Cell::new(&token.name),
-            Cell::new(scopes(token)),
-            Cell::new(projects(token)),
+            Cell::new(token.scopes_in_words()),
+            Cell::new(token.projects_in_words()),
             state(token, now),
             Cell::new(&token.created_by),
             Cell::new(
@@ -183,23 +188,11 @@ pub(super) fn table(out: &Output, tokens: &[TokenInfo], now: DateTime<Utc>) -> S
     )
 }
 
-fn scopes(token: &TokenInfo) -> String {
-    let words: Vec<&str> = token.scopes.iter().map(|scope| scope.as_str()).collect();
-    words.join(" ")
-}
-
-fn projects(token: &TokenInfo) -> String {
-    token
-        .projects
-        .as_ref()
-        .map_or_else(|| "all projects".to_owned(), |names| names.join(" "))
-}
-
 fn state(token: &TokenInfo, now: DateTime<Utc>) -> Cell {
-    match (token.revoked_at, token.expires_at) {
-        (Some(end), _) => Cell::new(format!("revoked {}", day(end))).fg(Color::DarkGrey),
-        (None, Some(end)) if end <= now => Cell::new(format!("expired {}", day(end))).fg(Color::DarkGrey),
-        (None, Some(end)) => Cell::new(format!("until {}", day(end))).fg(Color::Green),
-        (None, None) => Cell::new("valid").fg(Color::Green),
-    }
+    let color = if token.is_valid(now) {
+        Color::Green
+    } else {
+        Color::DarkGrey
+    };
+    Cell::new(token.state_in_words(now)).fg(color)
 }
