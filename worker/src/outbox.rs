@@ -6,7 +6,6 @@
 //! uploads they are put off, and points go past them. When the outbox is full, or the disk is, whoever puts in waits;
 //! unless the attempt is to end.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -16,15 +15,19 @@ use std::time::{Duration, Instant};
 use motif_proto::id::{AttemptId, FencingToken};
 use motif_proto::log::{LogBatch, LogLine};
 use motif_proto::metrics::{Measured, MetricsBatch, SeriesPoints};
-use motif_proto::run::{CheckpointKind, Failure};
+use motif_proto::run::Failure;
 use motif_proto::worker::{FinishAttempt, HeldLease, Outcome, UploadArtifact, UploadCheckpoint};
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 
 use crate::driver::State;
 
+mod contents;
+mod letter;
 mod log;
 
+use contents::Contents;
+pub use letter::{Content, Letter};
 use log::Log;
 pub use log::Said;
 
@@ -71,70 +74,6 @@ pub struct Outbox {
     hurried: Notify,
     /// What was being sent was dropped.
     dropped: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Contents {
-    gathered: BTreeMap<String, (Vec<u64>, Vec<Measured>)>,
-    gathered_points: usize,
-    gathering_since: Option<Instant>,
-    next_sequence: u64,
-    /// Every batch of metrics before this one was acknowledged.
-    acknowledged: u64,
-    next_number: u64,
-    waiting: VecDeque<Letter>,
-    in_flight: Option<u64>,
-    /// When uploads are sent again that were put off.
-    uploads_from: Option<Instant>,
-    bytes: u64,
-    hurried: bool,
-    closed: bool,
-}
-
-/// One thing to send.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Letter {
-    number: u64,
-    bytes: u64,
-    /// What is in it.
-    pub content: Content,
-}
-
-/// What a letter holds.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Content {
-    /// A [`MetricsBatch`] as JSON.
-    Metrics {
-        /// Its sequence number.
-        sequence: u64,
-        /// The file.
-        file: PathBuf,
-    },
-    /// A checkpoint.
-    Checkpoint {
-        /// What is told about it.
-        upload: UploadCheckpoint,
-        /// The file.
-        file: PathBuf,
-    },
-    /// A file that the run made.
-    Artifact {
-        /// What is told about it.
-        upload: UploadArtifact,
-        /// The file.
-        file: PathBuf,
-    },
-    /// Log lines, which lie in memory.
-    Logs(LogBatch),
-    /// The end.
-    Finish(FinishAttempt),
-}
-
-impl Content {
-    /// Whether it is bytes for the artifact store.
-    pub(crate) const fn is_upload(&self) -> bool {
-        matches!(self, Self::Checkpoint { .. } | Self::Artifact { .. })
-    }
 }
 
 /// One measured value.
@@ -408,7 +347,7 @@ impl Outbox {
             .position(|waiting| waiting.number == letter.number);
         if place.and_then(|place| contents.waiting.remove(place)).is_some() {
             contents.bytes -= letter.bytes;
-            remove(&letter.content);
+            letter.content.remove();
         }
         match &letter.content {
             Content::Metrics { sequence, .. } => {
@@ -521,68 +460,6 @@ impl Outbox {
     }
 }
 
-impl Contents {
-    fn number(&mut self) -> u64 {
-        self.next_number += 1;
-        self.next_number - 1
-    }
-
-    fn put(&mut self, number: u64, bytes: u64, content: Content) {
-        self.bytes += bytes;
-        self.waiting.push_back(Letter {
-            number,
-            bytes,
-            content,
-        });
-    }
-
-    /// The first that waits; while uploads are put off, the first batch of metrics behind them.
-    fn next(&self) -> Option<&Letter> {
-        let first = self.waiting.front()?;
-        if !first.content.is_upload() || self.uploads_left().is_none() {
-            return Some(first);
-        }
-        self.waiting
-            .iter()
-            .find(|letter| matches!(letter.content, Content::Metrics { .. }))
-    }
-
-    /// How long uploads are put off yet.
-    fn uploads_left(&self) -> Option<Duration> {
-        let left = self.uploads_from?.checked_duration_since(Instant::now())?;
-        (!self.hurried && !left.is_zero()).then_some(left)
-    }
-
-    fn drop_waiting_checkpoint(&mut self, newer: CheckpointKind) {
-        let in_flight = self.in_flight;
-        let (mut freed, waiting) = (0, &mut self.waiting);
-        waiting.retain(|letter| {
-            let replaced = matches!(&letter.content, Content::Checkpoint { upload, .. } if upload.kind == newer)
-                && in_flight != Some(letter.number);
-            if replaced {
-                freed += letter.bytes;
-                remove(&letter.content);
-            }
-            !replaced
-        });
-        self.bytes -= freed;
-    }
-
-    /// Has an effect once: what [`Outbox::fail`] leaves is not dropped by a later [`Outbox::close`].
-    fn close(&mut self) {
-        if std::mem::replace(&mut self.closed, true) {
-            return;
-        }
-        for letter in self.waiting.drain(..) {
-            remove(&letter.content);
-        }
-        self.bytes = 0;
-        self.gathered.clear();
-        self.gathered_points = 0;
-        self.gathering_since = None;
-    }
-}
-
 /// The shorter of two waits.
 fn sooner(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
     a.into_iter().chain(b).min()
@@ -590,18 +467,6 @@ fn sooner(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
 
 fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::File::create(file)?.write_all(bytes)
-}
-
-/// Frees a file's place on disk. If that fails, it is freed with the whole folder.
-fn remove(content: &Content) {
-    match content {
-        Content::Metrics { file, .. } | Content::Checkpoint { file, .. } | Content::Artifact { file, .. } => {
-            if let Err(error) = fs::remove_file(file) {
-                tracing::debug!(%error, "cannot remove a file that was sent");
-            }
-        }
-        Content::Logs(_) | Content::Finish(_) => {}
-    }
 }
 
 /// Bytes as lower-case hex digits.

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use motif_proto::run::{CheckpointKind, FailureClass};
 
 use super::*;

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use motif_proto::client::Client;
+use motif_proto::id::AttemptId;
 use motif_proto::run::{CheckpointKind, FailureClass};
 use motif_proto::worker::{DeviceKind, Outcome, RegisterWorker, Verdict};
 use motif_worker::daemon::{self, DaemonError, Options};
@@ -142,6 +143,16 @@ async fn a_run_is_told_completely_and_in_order() {
     assert_eq!(newest_best.map(|(upload, _)| upload.next_batch), Some(25));
 }
 
+/// Every point of so many batches is there once, and the last checkpoint.
+fn assert_arrived(world: &World, attempt: AttemptId, batches: u64) {
+    assert_eq!(
+        world.steps(attempt, "loss/total"),
+        (0..batches).collect::<Vec<_>>()
+    );
+    let last = &world.checkpoints.last().expect("checkpoints").0;
+    assert_eq!((last.kind, last.next_batch), (CheckpointKind::Last, batches));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_of_the_coordinator_stops_nothing_and_loses_no_point() {
     let daemon = daemon().await;
@@ -159,10 +170,7 @@ async fn an_outage_of_the_coordinator_stops_nothing_and_loses_no_point() {
     assert!(daemon.stub.world().steps(attempt, "loss/total").len() < 300);
     daemon.stub.world().away = false;
     assert_eq!(daemon.until_finished().await, Outcome::Succeeded);
-    let world = daemon.stub.world();
-    assert_eq!(world.steps(attempt, "loss/total"), (0..300).collect::<Vec<_>>());
-    let last = &world.checkpoints.last().expect("checkpoints").0;
-    assert_eq!((last.kind, last.next_batch), (CheckpointKind::Last, 300));
+    assert_arrived(&daemon.stub.world(), attempt, 300);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,10 +192,7 @@ async fn while_there_is_no_room_for_checkpoints_the_curve_goes_on_and_they_arriv
         world.full = false;
     }
     assert_eq!(daemon.until_finished().await, Outcome::Succeeded);
-    let world = daemon.stub.world();
-    assert_eq!(world.steps(attempt, "loss/total"), (0..300).collect::<Vec<_>>());
-    let last = &world.checkpoints.last().expect("checkpoints").0;
-    assert_eq!((last.kind, last.next_batch), (CheckpointKind::Last, 300));
+    assert_arrived(&daemon.stub.world(), attempt, 300);
 }
 
 #[tokio::test(flavor = "multi_thread")]
