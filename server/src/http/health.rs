@@ -68,24 +68,35 @@ pub async fn ready(
     }
 }
 
+/// The database and its migrations, by one look at each of answer, schema and room.
 async fn of_database(store: &Store) -> Vec<Component> {
-    let applied = tokio::time::timeout(LIMIT, store.newest_migration()).await;
-    let newest = MIGRATOR.iter().map(|migration| migration.version).max();
-    match applied {
-        Ok(Ok(applied)) if applied >= newest => vec![good("database"), good("migrations")],
-        Ok(Ok(_)) => vec![
-            good("database"),
-            bad(
-                "migrations",
-                ComponentState::Away,
-                "the database is older than this program",
-            ),
-        ],
+    let looks = async { Ok((store.newest_migration().await?, store.has_room().await?)) };
+    match tokio::time::timeout(LIMIT, looks).await {
+        Ok(Ok((applied, has_room))) => vec![of_room(has_room), of_schema(applied)],
         Ok(Err(Error::Storage(error))) => {
             tracing::warn!(error = %chain(&error), "the database does not answer");
             no_database()
         }
         Ok(Err(_)) | Err(_) => no_database(),
+    }
+}
+
+fn of_room(has_room: bool) -> Component {
+    if has_room {
+        good("database")
+    } else {
+        let detail = "the database's disk has no room left";
+        bad("database", ComponentState::Full, detail)
+    }
+}
+
+fn of_schema(applied: Option<i64>) -> Component {
+    let newest = MIGRATOR.iter().map(|migration| migration.version).max();
+    if applied >= newest {
+        good("migrations")
+    } else {
+        let detail = "the database is older than this program";
+        bad("migrations", ComponentState::Away, detail)
     }
 }
 

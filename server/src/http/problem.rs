@@ -12,6 +12,7 @@ use motif_proto::problem::{FieldProblem, PROBLEM_JSON, Problem};
 
 use crate::artifacts;
 use crate::error::{Error, chain};
+use crate::store::room;
 use crate::tokens;
 
 /// Seconds after which to try again what passes by itself.
@@ -280,7 +281,7 @@ impl ApiError {
             ),
             Error::Storage(source) => {
                 tracing::error!(error = %chain(error), "storage failed");
-                return if is_full(source) {
+                return if room::is_full(source) {
                     Self::storage_full("The database has no room left; nothing was stored")
                 } else if is_outage(source) {
                     Self::unavailable("The database does not answer; try again")
@@ -306,11 +307,6 @@ impl ApiError {
         };
         Self::new(status, code, title, sentence(&error.to_string()))
     }
-}
-
-/// Whether the database's disk is full.
-fn is_full(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Database(error) if error.code().as_deref() == Some("53100"))
 }
 
 /// Whether trying again later can help.

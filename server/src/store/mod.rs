@@ -15,7 +15,7 @@
 //!   rungs of successive halving, [`lineage`]: which bytes came from which run
 //! - [`workers`]: who works; [`standing`]: who is trusted with runs; [`census`]: how many there are, for monitoring
 //! - [`tokens`], [`projects`]: who may do what; [`audit`]: who did what; [`webhooks`]: who is told
-//! - [`idempotency`]: requests that may come again
+//! - [`idempotency`]: requests that may come again; [`room`]: whether anything more can be stored
 //!
 //! Whoever changes a run locks its row first, then reads the attempt: so every change of a run has its place in
 //! one order, and a lease that was judged valid stays valid until the commit.
@@ -44,6 +44,7 @@ pub mod projects;
 pub mod queue;
 mod remembered;
 mod rewind;
+pub mod room;
 mod run_filter;
 pub mod run_list;
 pub mod runs;
@@ -78,6 +79,7 @@ pub struct Store {
     signals: Signals,
     open_journals: remembered::OpenJournals,
     desks: Desks,
+    room: room::Room,
 }
 
 /// Where what workers send waits to be stored together.
@@ -97,6 +99,7 @@ impl Store {
             signals,
             open_journals: remembered::OpenJournals::default(),
             desks: Desks::default(),
+            room: room::Room::default(),
         }
     }
 
