@@ -87,8 +87,8 @@ pub fn read_url(text: &str, private: Private) -> Result<Url, &'static str> {
 }
 
 /// Why an address is not asked.
-pub const NOT_PUBLIC: &str =
-    "it leads to this machine or a private network, which this coordinator does not ask";
+pub const NOT_PUBLIC: &str = "it leads to this machine or a private network, where this coordinator does not deliver \
+                              without --webhooks-private";
 
 /// Whether an address is one of the public internet. What is not known to be is not.
 fn is_public(address: IpAddr) -> bool {
