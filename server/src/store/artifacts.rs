@@ -68,7 +68,7 @@ impl Store {
         upload: &UploadArtifact,
         received: Option<UploadId>,
     ) -> Result<Promised> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let locked = attempts::lock_live(&mut tx, lease_of(upload)).await?;
         require_room(&mut tx, locked.run, &upload.name).await?;
         let (attempt, sha256, size) = (upload.attempt, &upload.sha256, upload.size_bytes);
@@ -93,7 +93,7 @@ impl Store {
         promised: &Promised,
         artifacts: &Artifacts,
     ) -> Result<Artifact> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let locked = attempts::lock_live(&mut tx, lease_of(upload)).await?;
         let old = named(&mut tx, locked.run, &upload.name).await?;
         if let Some(old) = &old

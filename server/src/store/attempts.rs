@@ -130,7 +130,7 @@ impl Store {
         if finish.outcome == Outcome::Succeeded && self.succeed_at_once(finish).await? {
             return Ok(());
         }
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         if let Holding::Over(state) = lock(&mut tx, lease).await?.holding
             && state == state_after(&finish.outcome)
         {
@@ -195,7 +195,7 @@ impl Store {
     }
 
     async fn requeue_one_lost(&self) -> Result<Option<RunId>> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let expired: Option<(Uuid, Uuid)> = sqlx::query_as(
             "select r.id, a.id from attempts a join runs r on r.id = a.run_id
              where a.state = 'running' and a.lease_expires_at < now()

@@ -57,7 +57,7 @@ impl Store {
     }
 
     async fn collect_blob(&self, sha256: &str, artifacts: &Artifacts) -> Result<bool> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let free: bool = sqlx::query_scalar("select pg_try_advisory_xact_lock_shared($1)")
             .bind(BACKUP_LOCK)
             .fetch_one(&mut *tx)

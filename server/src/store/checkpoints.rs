@@ -75,7 +75,7 @@ impl Store {
         upload: &UploadCheckpoint,
         received: Option<UploadId>,
     ) -> Result<Promised> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let locked = attempts::lock_live(&mut tx, lease_of(upload)).await?;
         attempts::require_sequence(&locked, upload.metrics_sequence)?;
         let (attempt, sha256, size) = (upload.attempt, &upload.sha256, upload.size_bytes);
@@ -100,7 +100,7 @@ impl Store {
         promised: &Promised,
         artifacts: &Artifacts,
     ) -> Result<Checkpoint> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let locked = attempts::lock_live(&mut tx, lease_of(upload)).await?;
         attempts::require_sequence(&locked, upload.metrics_sequence)?;
         let old = current(&mut tx, locked.run, upload.kind).await?;

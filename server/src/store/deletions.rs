@@ -93,7 +93,7 @@ impl Store {
         let mut ids: Vec<Uuid> = runs.iter().map(|run| run.0).collect();
         ids.sort_unstable();
         ids.dedup();
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let found = lock(&mut tx, &ids, visible).await?;
         require_deleted(&mut tx, &ids, &found, visible).await?;
         delete(&mut tx, &found, actor).await?;
@@ -110,7 +110,7 @@ impl Store {
     #[tracing::instrument(name = "delete_study", skip_all, fields(study.id = %study))]
     pub async fn delete_study(&self, study: StudyId, actor: &Actor) -> Result<()> {
         let visible = &actor.principal.projects;
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let found: Option<(String, String)> = sqlx::query_as(
             "select name, project from studies
              where id = $1 and ($2::text[] is null or project = any($2))",
@@ -169,7 +169,7 @@ impl Store {
     /// # Errors
     /// Storage.
     pub async fn sweep_deleted(&self) -> Result<Option<u64>> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let run: Option<Uuid> = sqlx::query_scalar(
             "select run_id from deletions where finished_at is null
              order by requested_at limit 1 for update skip locked",

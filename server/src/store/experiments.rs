@@ -69,7 +69,7 @@ impl Store {
             place: None,
             stop_at: None,
         };
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         ensure_project(&mut tx, &new.spec.project).await?;
         let stored = insert(&mut tx, std::slice::from_ref(&new)).await?.remove(0);
         let summary = runs::summary(&mut tx, run).await?;

@@ -12,7 +12,7 @@ use sqlx::{FromRow, PgConnection};
 use super::appends::Append;
 use super::events::Range;
 use super::remembered::Remembered;
-use super::{Result, Store, attempts, events, notes, settle, signed, unsigned};
+use super::{Result, Store, attempts, events, notes, settle, signed, step_of, unsigned, value_of};
 use crate::domain::chunk::Point;
 use crate::domain::{journal, metrics};
 use crate::error::Error;
@@ -186,7 +186,7 @@ impl Store {
         if let Some(accepted) = self.append_at_once(batch, &given, lease).await? {
             return Ok(accepted);
         }
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let held = HeldLease {
             attempt: batch.attempt,
             token: batch.token,
@@ -296,8 +296,6 @@ async fn append(
     let data = journal.take(given)?;
     let is_noted = journal.is_due || is_evaluation(given);
     let (newest, ranges) = (newest(given), ranges(given));
-    let step = |point: Option<Point>| point.map(|(step, _)| signed(step));
-    let value = |point: Option<Point>| point.map(|(_, value)| value);
     sqlx::query(APPEND)
         .bind(run.0)
         .bind(&journal.names)
@@ -308,12 +306,12 @@ async fn append(
         .bind(batch.attempt.0)
         .bind(signed(batch.sequence + 1))
         .bind(lease.as_secs_f64())
-        .bind(step(newest.loss))
-        .bind(value(newest.loss))
-        .bind(step(newest.validation))
-        .bind(value(newest.validation))
-        .bind(step(newest.best))
-        .bind(value(newest.best))
+        .bind(step_of(newest.loss))
+        .bind(value_of(newest.loss))
+        .bind(step_of(newest.validation))
+        .bind(value_of(newest.validation))
+        .bind(step_of(newest.best))
+        .bind(value_of(newest.best))
         .bind(newest.batches_per_second)
         .bind(events::of_metrics(ranges))
         .bind(&journal.newest)

@@ -51,10 +51,7 @@ impl Store {
     /// # Errors
     /// [`Error::UnknownRun`], storage.
     pub async fn lineage(&self, run: RunId, projects: &Projects) -> Result<Lineage> {
-        let mut tx = self
-            .pool
-            .begin_with("begin isolation level repeatable read read only")
-            .await?;
+        let mut tx = self.begin_snapshot().await?;
         // A run has one base, so its ancestors are a chain; its descendants are a tree.
         let mut ids: Vec<Uuid> = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
             "with recursive {STARTS}, up as (

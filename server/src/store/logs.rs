@@ -77,7 +77,7 @@ impl Store {
             attempt: batch.attempt,
             token: batch.token,
         };
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let run = attempts::lock_to_tell(&mut tx, held).await?;
         let (number, next): (i32, i64) =
             sqlx::query_as("select number, next_log_line from attempts where id = $1")

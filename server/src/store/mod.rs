@@ -17,6 +17,8 @@
 //! - [`tokens`], [`projects`]: who may do what; [`audit`]: who did what; [`webhooks`]: who is told
 //! - [`idempotency`]: requests that may come again; [`room`]: whether anything more can be stored
 //!
+//! Transactions begin by [`Store::begin`](Store), never by the pool: see `transaction`.
+//!
 //! Whoever changes a run locks its row first, then reads the attempt: so every change of a run has its place in
 //! one order, and a lease that was judged valid stays valid until the commit.
 
@@ -56,6 +58,7 @@ pub mod studies;
 mod successes;
 pub mod sweeps;
 pub mod tokens;
+mod transaction;
 pub mod transitions;
 pub mod uploads;
 pub mod webhooks;
@@ -66,6 +69,7 @@ use serde::de::value::{BorrowedStrDeserializer, Error as WordError};
 use sqlx::PgPool;
 
 use self::desk::Desk;
+use crate::domain::chunk::Point;
 use crate::error::Error;
 use crate::signals::{Signal, Signals};
 
@@ -129,6 +133,16 @@ fn is_violation(error: &sqlx::Error, constraint: &str) -> bool {
 fn word<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T> {
     T::deserialize(BorrowedStrDeserializer::<WordError>::new(text))
         .map_err(|_| Error::Damaged(format!("`{text}` is not a known word")))
+}
+
+/// The step of a point that there may be, for a column.
+fn step_of(point: Option<Point>) -> Option<i64> {
+    point.map(|(step, _)| signed(step))
+}
+
+/// The value of a point that there may be, for a column.
+fn value_of(point: Option<Point>) -> Option<f64> {
+    point.map(|(_, value)| value)
 }
 
 /// A count, step or size from a column of signed integers.

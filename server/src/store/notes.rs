@@ -83,7 +83,7 @@ impl Store {
     /// # Errors
     /// Storage, damaged data.
     pub async fn renote(&self, run: RunId) -> Result<()> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let locked: Option<Uuid> =
             sqlx::query_scalar("select id from runs where id = $1 for no key update skip locked")
                 .bind(run.0)

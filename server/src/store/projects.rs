@@ -64,7 +64,7 @@ impl Store {
     /// # Errors
     /// [`Error::ProjectExists`], storage.
     pub async fn create_project(&self, project: &NewProject, actor: &Actor) -> Result<ProjectInfo> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let created: ProjectRow = sqlx::query_as(
             "insert into projects (name, weight) values ($1, $2) returning name, weight, created_at",
         )
@@ -109,7 +109,7 @@ impl Store {
         expected: &Expected,
         actor: &Actor,
     ) -> Result<ProjectInfo> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let found: Option<ProjectRow> =
             sqlx::query_as("select name, weight, created_at from projects where name = $1 for no key update")
                 .bind(name)

@@ -320,7 +320,7 @@ impl Store {
     }
 
     async fn rewind_held(&self, lease: HeldLease, next_batch: u64) -> Result<()> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let locked = attempts::lock_live(&mut tx, lease).await?;
         rewind::rewind(&mut tx, locked.run, next_batch).await?;
         tx.commit().await?;

@@ -5,7 +5,7 @@ use motif_proto::metrics::series;
 use sqlx::{FromRow, PgConnection};
 
 use super::settle::{self, Chunks};
-use super::{Result, events, signed, unsigned};
+use super::{Result, events, signed, step_of, unsigned, value_of};
 use crate::domain::chunk::{self, Point};
 use crate::domain::metrics::Newest;
 
@@ -81,8 +81,6 @@ async fn note_rewound(connection: &mut PgConnection, run: RunId) -> Result<()> {
         series::LOSS_TOTAL => losses.clone(),
         _ => validations.clone(),
     });
-    let step = |point: Option<Point>| point.map(|(step, _)| signed(step));
-    let value = |point: Option<Point>| point.map(|(_, value)| value);
     sqlx::query(
         "update runs set batches_done = coalesce($2 + 1, first_batch), last_loss_step = $2, last_loss = $3,
              last_validation_step = $4, last_validation = $5,
@@ -90,12 +88,12 @@ async fn note_rewound(connection: &mut PgConnection, run: RunId) -> Result<()> {
          where id = $1",
     )
     .bind(run.0)
-    .bind(step(newest.loss))
-    .bind(value(newest.loss))
-    .bind(step(newest.validation))
-    .bind(value(newest.validation))
-    .bind(step(newest.best))
-    .bind(value(newest.best))
+    .bind(step_of(newest.loss))
+    .bind(value_of(newest.loss))
+    .bind(step_of(newest.validation))
+    .bind(value_of(newest.validation))
+    .bind(step_of(newest.best))
+    .bind(value_of(newest.best))
     .bind(newest.batches_per_second)
     .execute(connection)
     .await?;

@@ -227,7 +227,7 @@ impl Store {
     /// [`Error::UnknownRun`], [`Error::ChangedMeanwhile`], storage.
     #[tracing::instrument(name = "change", skip_all, fields(run.id = %run))]
     pub async fn change_run(&self, run: RunId, change: &RunChange, expected: &Expected) -> Result<RunDetail> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         if *expected != Expected::Anything {
             expected.require(&changeable(&mut tx, run).await?)?;
         }

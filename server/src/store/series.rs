@@ -18,8 +18,6 @@ use crate::error::Error;
 
 /// Most points of all curves of one answer.
 const MAX_POINTS: usize = 2_000_000;
-/// A transaction whose statements all see the same points.
-const SNAPSHOT: &str = "begin isolation level repeatable read read only";
 
 /// Which part of the curves is asked for.
 #[derive(Clone, Debug)]
@@ -123,7 +121,7 @@ impl Store {
     #[tracing::instrument(name = "curves", level = "debug", skip_all, fields(runs = runs.len()))]
     pub async fn curves_of(&self, runs: &[RunId], query: &CurveQuery) -> Result<MetricsOfRuns> {
         let ids: Vec<Uuid> = runs.iter().map(|run| run.0).collect();
-        let mut tx = self.pool.begin_with(SNAPSHOT).await?;
+        let mut tx = self.begin_snapshot().await?;
         let known: Vec<Uuid> = sqlx::query_scalar("select id from runs where id = any($1)")
             .bind(&ids)
             .fetch_all(&mut *tx)
@@ -179,7 +177,7 @@ impl Store {
             return Ok(Vec::new());
         };
         let to = ranges.iter().map(|range| range.last).max().unwrap_or(from);
-        let mut tx = self.pool.begin_with(SNAPSHOT).await?;
+        let mut tx = self.begin_snapshot().await?;
         let ids: HashMap<String, i64> = sqlx::query_as(
             "select name, id from series where run_id = $1 and name = any($2) and last_step >= $3",
         )

@@ -260,7 +260,7 @@ impl Store {
     /// # Errors
     /// Storage, damaged data.
     pub async fn settle(&self, run: RunId) -> Result<()> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let locked: Option<uuid::Uuid> =
             sqlx::query_scalar("select id from runs where id = $1 for update skip locked")
                 .bind(run.0)

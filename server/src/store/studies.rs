@@ -89,7 +89,7 @@ impl Store {
         let id = StudyId::new();
         tracing::Span::current().record("study.id", tracing::field::display(id));
         let Plan { study, runs, rungs } = plan;
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         experiments::ensure_project(&mut tx, &study.project).await?;
         sqlx::query(
             "insert into studies (id, name, project, tags, notes, document) values ($1, $2, $3, $4, $5, $6)",
@@ -187,10 +187,7 @@ impl Store {
     /// # Errors
     /// [`Error::UnknownStudy`], storage.
     pub async fn study_detail(&self, id: StudyId) -> Result<StudyDetail> {
-        let mut tx = self
-            .pool
-            .begin_with("begin isolation level repeatable read read only")
-            .await?;
+        let mut tx = self.begin_snapshot().await?;
         let study = detail(&mut tx, id).await?;
         tx.rollback().await?;
         Ok(study)
@@ -202,7 +199,7 @@ impl Store {
     /// [`Error::UnknownStudy`], storage.
     #[tracing::instrument(name = "cancel_study", skip_all, fields(study.id = %study))]
     pub async fn cancel_study(&self, study: StudyId, actor: &Actor) -> Result<StudyDetail> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let project: Option<String> = sqlx::query_scalar("select project from studies where id = $1")
             .bind(study.0)
             .fetch_optional(&mut *tx)

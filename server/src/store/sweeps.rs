@@ -155,7 +155,7 @@ impl Store {
 
     #[tracing::instrument(name = "decide_sweep", skip_all, fields(study.id = %study, study.key = key))]
     async fn decide_sweep(&self, study: Uuid, key: &str) -> Result<()> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         // Whoever has it decides as well as we would.
         let row: Option<SweepRow> = sqlx::query_as(
             "select study_id, study_key, rungs, reduction, maximize from sweeps

@@ -103,7 +103,7 @@ impl Store {
     /// # Errors
     /// [`Error::TokenNameTaken`], [`Error::UnknownProject`], storage.
     pub async fn create_token(&self, token: &NewToken, secret: &Hash, actor: &Actor) -> Result<TokenInfo> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         if let Some(names) = &token.projects {
             projects::require(&mut tx, names).await?;
         }
@@ -163,7 +163,7 @@ impl Store {
     /// # Errors
     /// [`Error::UnknownToken`], storage.
     pub async fn revoke_token(&self, token: TokenId, actor: &Actor) -> Result<TokenInfo> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let revoked = sqlx::query(
             "update tokens set revoked_at = now()
              where id = $1 and revoked_at is null and ($2::text[] is null or projects <@ $2)",
@@ -287,7 +287,7 @@ impl Store {
         length: Duration,
         request_id: Option<String>,
     ) -> Result<Principal> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         sqlx::query("delete from sessions where expires_at < now()")
             .execute(&mut *tx)
             .await?;
@@ -324,7 +324,7 @@ impl Store {
         let Some(session) = actor.principal.session else {
             return Ok(());
         };
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         sqlx::query("delete from sessions where id = $1")
             .bind(session.0)
             .execute(&mut *tx)

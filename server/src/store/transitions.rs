@@ -27,7 +27,7 @@ impl Store {
     /// [`Error::UnknownRun`], [`Error::NotAsItStands`], storage.
     #[tracing::instrument(name = "steer", skip_all, fields(run.id = %run, wish = wish.as_str()))]
     pub async fn steer_run(&self, run: RunId, wish: Wish, actor: &Actor) -> Result<RunSummary> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let state = lock(&mut tx, run).await?;
         let step = steering::step(wish, state).map_err(|refused| Error::NotAsItStands {
             run,

@@ -147,7 +147,7 @@ impl Store {
     /// # Errors
     /// [`Error::UnknownAttempt`], [`Error::StaleLease`], [`Error::TooManyUploads`], storage.
     pub async fn begin_upload(&self, begin: &BeginUpload) -> Result<UploadProgress> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let lease = HeldLease {
             attempt: begin.attempt,
             token: begin.token,
@@ -191,7 +191,7 @@ impl Store {
         first_byte: u64,
         bytes: u64,
     ) -> Result<()> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         attempts::lock_live(&mut tx, lease).await?;
         check_part(&mut tx, lease, upload, first_byte, bytes).await?;
         tx.commit().await?;
@@ -209,7 +209,7 @@ impl Store {
         first_byte: u64,
         bytes: u64,
     ) -> Result<UploadProgress> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         // Under the lock of the run, so that of two parts with the same place one is refused.
         attempts::lock_live(&mut tx, lease).await?;
         check_part(&mut tx, lease, upload, first_byte, bytes).await?;
@@ -257,7 +257,7 @@ impl Store {
     /// # Errors
     /// Storage, the artifact store.
     pub async fn discard_abandoned_uploads(&self, artifacts: &Artifacts) -> Result<usize> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let abandoned: Vec<AbandonedRow> = sqlx::query_as(
             "delete from uploads where id in (
                  select id from uploads where touched_at < now() - make_interval(secs => $1)

@@ -149,7 +149,7 @@ impl Store {
         secret: &str,
         actor: &Actor,
     ) -> Result<WebhookInfo> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         if let Some(project) = &wanted.project {
             projects::require(&mut tx, std::slice::from_ref(project)).await?;
         }
@@ -228,7 +228,7 @@ impl Store {
         expected: &Expected,
         actor: &Actor,
     ) -> Result<WebhookInfo> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         sqlx::query("select from webhooks where id = $1 for no key update")
             .bind(id.0)
             .execute(&mut *tx)
@@ -265,7 +265,7 @@ impl Store {
     /// # Errors
     /// [`Error::UnknownWebhook`], storage.
     pub async fn delete_webhook(&self, id: WebhookId, actor: &Actor) -> Result<()> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let webhook = find(&mut tx, id).await?;
         sqlx::query("delete from webhooks where id = $1")
             .bind(id.0)
@@ -281,7 +281,7 @@ impl Store {
     /// # Errors
     /// [`Error::UnknownWebhook`], storage.
     pub async fn test_webhook(&self, id: WebhookId, actor: &Actor) -> Result<Delivery> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let webhook = find(&mut tx, id).await?;
         let payload = json!({
             "type": WebhookEvent::Test,

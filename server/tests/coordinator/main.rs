@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     reason = "a test ends where something is not as it should be"
 )]
+#![expect(clippy::disallowed_methods, reason = "nothing here goes away in the middle")]
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -22,6 +23,7 @@ mod dependants;
 mod desks;
 mod events;
 mod exchange;
+mod hang_ups;
 mod idempotency;
 mod leases;
 mod list_plans;
