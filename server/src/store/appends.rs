@@ -10,8 +10,7 @@ use uuid::Uuid;
 use super::desk::Errand;
 use super::events::{self, Stored};
 use super::notes::note_series;
-use super::{Result, Store, signed};
-use crate::domain::chunk::Point;
+use super::{Result, Store, signed, step_of, value_of};
 use crate::domain::metrics::Newest;
 
 /// Appends those batches whose attempt (with its token) holds the run and has come as far as the batch before, and
@@ -107,6 +106,11 @@ impl Errand for Append {
     type Means = Store;
     type Answer = ();
     const CLERKS: usize = 2;
+    const GATHERING: Duration = Duration::from_millis(8);
+
+    fn sender(&self) -> Uuid {
+        self.attempt.0
+    }
 
     fn bytes(&self) -> usize {
         self.data.len() + self.steps_after.len() * 64
@@ -162,8 +166,6 @@ struct Columns {
 
 impl Columns {
     fn push(&mut self, append: Append) {
-        let step = |point: Option<Point>| point.map(|(step, _)| signed(step));
-        let value = |point: Option<Point>| point.map(|(_, value)| value);
         let place = |length: usize| i32::try_from(length).unwrap_or(i32::MAX);
         let Newest {
             loss,
@@ -187,12 +189,12 @@ impl Columns {
         self.last_step
             .push(append.ranges.iter().map(|range| signed(range.last)).max());
         self.data.push(append.data);
-        self.loss_step.push(step(loss));
-        self.loss.push(value(loss));
-        self.validation_step.push(step(validation));
-        self.validation.push(value(validation));
-        self.best_step.push(step(best));
-        self.best.push(value(best));
+        self.loss_step.push(step_of(loss));
+        self.loss.push(value_of(loss));
+        self.validation_step.push(step_of(validation));
+        self.validation.push(value_of(validation));
+        self.best_step.push(step_of(best));
+        self.best.push(value_of(best));
         self.batches_per_second.push(batches_per_second);
         self.payload.push(events::of_metrics(append.ranges));
         self.is_noted.push(append.is_noted);

@@ -1,16 +1,18 @@
 //! Desks: errands of one kind that arrive at about the same time are done together.
 //!
-//! An errand that finds a clerk free is done at once, alone. While all clerks are busy, what arrives collects, and the
-//! first clerk that is free takes all of it: one statement and one wait for the disk then do for many, and for the
-//! more the longer they take. Nobody waits for others to come.
+//! An errand that finds nobody at the desk is done at once, alone. What arrives while a clerk works collects, and goes
+//! together: one statement and one wait for the disk do for many. So that it is many, a clerk who finds few waiting of
+//! those who come lets more arrive for a moment, and a second clerk comes only when many wait. A lone errand pays
+//! nothing for that, nor do a few senders who wait for their answers.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::Result;
 use crate::error::{Error, chain};
@@ -21,6 +23,11 @@ pub(super) const MAX_WAITING: usize = 4096;
 const MAX_TOGETHER: usize = 256;
 /// Bytes of errands from which on no further one is done with them.
 const MAX_BYTES: usize = 1024 * 1024;
+/// What makes a lot worth a statement at once: so many errands, those of half the senders, or so many bytes.
+const WORTH_ERRANDS: usize = 32;
+const WORTH_BYTES: usize = 32 * 1024;
+/// Whoever came within this time, or the one before, is expected again.
+const EXPECTED: Duration = Duration::from_secs(2);
 /// Longest time for one lot: more than a statement may take, should the connection hang.
 const LIMIT: Duration = Duration::from_secs(18);
 
@@ -30,8 +37,13 @@ pub(super) trait Errand: Send + Sized + 'static {
     type Means: Clone + Send + Sync + 'static;
     /// What whoever asked is told.
     type Answer: Send + 'static;
-    /// Lots that are done at a time.
+    /// Most lots that are done at a time.
     const CLERKS: usize;
+    /// How long a clerk who has just done a lot lets errands collect where few wait; zero for not at all.
+    const GATHERING: Duration;
+
+    /// Whom it is for, as senders are told apart by.
+    fn sender(&self) -> Uuid;
 
     /// Bytes that it brings along.
     fn bytes(&self) -> usize;
@@ -45,12 +57,70 @@ pub(super) trait Errand: Send + Sized + 'static {
 }
 
 /// Where errands wait; cheap to clone.
-pub(super) struct Desk<E: Errand>(Arc<Mutex<Waiting<E>>>);
+pub(super) struct Desk<E: Errand>(Arc<Hall<E>>);
+
+struct Hall<E: Errand> {
+    waiting: Mutex<Waiting<E>>,
+    /// Told when what waits is worth a statement, where a clerk lets it collect.
+    is_worth_it: Notify,
+}
 
 struct Waiting<E: Errand> {
     queue: VecDeque<Asked<E>>,
-    /// Clerks at work.
+    /// Of all that wait.
+    bytes: usize,
+    senders: Senders,
+    /// Clerks at the desk.
     clerks: usize,
+    /// Those of them who let errands collect.
+    gathering: usize,
+}
+
+impl<E: Errand> Waiting<E> {
+    fn is_worth_a_statement(&self) -> bool {
+        let half = self.senders.count().div_ceil(2);
+        self.queue.len() >= WORTH_ERRANDS.min(half) || self.bytes >= WORTH_BYTES
+    }
+
+    fn push(&mut self, asked: Asked<E>) {
+        self.bytes += asked.errand.bytes();
+        self.senders.note(asked.errand.sender());
+        self.queue.push_back(asked);
+    }
+
+    fn pop(&mut self) -> Option<Asked<E>> {
+        let asked = self.queue.pop_front()?;
+        self.bytes -= asked.errand.bytes();
+        Some(asked)
+    }
+}
+
+/// Those who came of late, counted as far as it matters.
+struct Senders {
+    since: Instant,
+    seen: HashSet<Uuid>,
+    before: usize,
+}
+
+impl Senders {
+    const MOST: usize = 2 * WORTH_ERRANDS;
+
+    fn note(&mut self, sender: Uuid) {
+        let elapsed = self.since.elapsed();
+        if elapsed >= EXPECTED {
+            let is_recent = elapsed < 2 * EXPECTED;
+            self.before = if is_recent { self.seen.len() } else { 0 };
+            self.seen.clear();
+            self.since = Instant::now();
+        }
+        if self.seen.len() < Self::MOST {
+            self.seen.insert(sender);
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.seen.len().max(self.before)
+    }
 }
 
 struct Asked<E: Errand> {
@@ -71,8 +141,13 @@ impl<E: Errand> Desk<E> {
             if waiting.queue.len() >= MAX_WAITING {
                 return Err(Error::Crowded);
             }
-            waiting.queue.push_back(Asked { errand, answer });
-            let one_more = waiting.clerks < E::CLERKS;
+            waiting.push(Asked { errand, answer });
+            let is_worth_it = waiting.is_worth_a_statement();
+            if is_worth_it && waiting.gathering > 0 {
+                self.0.is_worth_it.notify_one();
+            }
+            let is_needed = waiting.clerks == 0 || (is_worth_it && waiting.gathering == 0);
+            let one_more = is_needed && waiting.clerks < E::CLERKS;
             waiting.clerks += usize::from(one_more);
             one_more.then(|| Clerk(self.clone()))
         };
@@ -83,7 +158,7 @@ impl<E: Errand> Desk<E> {
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting<E>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -105,7 +180,21 @@ impl<E: Errand> Clerk<E> {
                 Ok(Err(error)) => tracing::warn!(count, error = %chain(&error), "not done together"),
                 Err(_) => tracing::warn!(count, "not done together within {LIMIT:?}"),
             }
+            self.gather().await;
         }
+    }
+
+    /// Lets what waits become worth a statement, for a moment; does not wait for a first one.
+    async fn gather(&self) {
+        {
+            let mut waiting = self.0.waiting();
+            if E::GATHERING.is_zero() || waiting.queue.is_empty() || waiting.is_worth_a_statement() {
+                return;
+            }
+            waiting.gathering += 1;
+        }
+        let _ = timeout(E::GATHERING, self.0.0.is_worth_it.notified()).await;
+        self.0.waiting().gathering -= 1;
     }
 
     /// What is done together next. Where there is nothing the clerk leaves, before anybody can ask again.
@@ -115,7 +204,7 @@ impl<E: Errand> Clerk<E> {
         let (mut errands, mut answers, mut bytes) = (Vec::new(), Vec::new(), 0);
         while errands.len() < MAX_TOGETHER
             && bytes < MAX_BYTES
-            && let Some(Asked { errand, answer }) = waiting.queue.pop_front()
+            && let Some(Asked { errand, answer }) = waiting.pop()
         {
             if !answer.is_closed() {
                 bytes += errand.bytes();
@@ -138,16 +227,27 @@ impl<E: Errand> Drop for Clerk<E> {
             let mut waiting = self.0.waiting();
             waiting.clerks -= 1;
             waiting.queue.clear();
+            waiting.bytes = 0;
         }
     }
 }
 
 impl<E: Errand> Default for Desk<E> {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Waiting {
-            queue: VecDeque::new(),
-            clerks: 0,
-        })))
+        Self(Arc::new(Hall {
+            waiting: Mutex::new(Waiting {
+                queue: VecDeque::new(),
+                bytes: 0,
+                senders: Senders {
+                    since: Instant::now(),
+                    seen: HashSet::new(),
+                    before: 0,
+                },
+                clerks: 0,
+                gathering: 0,
+            }),
+            is_worth_it: Notify::new(),
+        }))
     }
 }
 
@@ -166,6 +266,7 @@ impl<E: Errand> fmt::Debug for Desk<E> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::ops::Range;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use tokio::sync::Semaphore;
@@ -173,8 +274,12 @@ mod tests {
 
     use super::*;
 
-    /// Doubles a number, when it may.
-    struct Double(u32);
+    /// Doubles a number, when it may; the clerk lets errands collect for so many milliseconds.
+    struct Double<const GATHERING: u64>(u32);
+
+    const HASTY: u64 = 1;
+    /// For ever, as a test sees it.
+    const PATIENT: u64 = 3_600_000;
 
     /// Where doubling needs a permit for each lot.
     struct Office {
@@ -190,10 +295,15 @@ mod tests {
     /// Takes the clerk down.
     const PANIC: u32 = 999;
 
-    impl Errand for Double {
+    impl<const GATHERING: u64> Errand for Double<GATHERING> {
         type Means = Arc<Office>;
         type Answer = u32;
         const CLERKS: usize = 1;
+        const GATHERING: Duration = Duration::from_millis(GATHERING);
+
+        fn sender(&self) -> Uuid {
+            Uuid::from_u128(self.0.into())
+        }
 
         fn bytes(&self) -> usize {
             1
@@ -223,13 +333,17 @@ mod tests {
         })
     }
 
-    fn ask(desk: &Desk<Double>, office: &Arc<Office>, number: u32) -> JoinHandle<Result<Option<u32>>> {
+    fn ask<const GATHERING: u64>(
+        desk: &Desk<Double<GATHERING>>,
+        office: &Arc<Office>,
+        number: u32,
+    ) -> JoinHandle<Result<Option<u32>>> {
         let (desk, office) = (desk.clone(), office.clone());
         tokio::spawn(async move { desk.ask(&office, Double(number)).await })
     }
 
     /// Asks for all of them; the first keeps the clerk busy until the others wait.
-    async fn ask_all(desk: &Desk<Double>, office: &Arc<Office>, numbers: &[u32]) -> Vec<Option<u32>> {
+    async fn ask_all(desk: &Desk<Double<HASTY>>, office: &Arc<Office>, numbers: &[u32]) -> Vec<Option<u32>> {
         let mut asked = vec![ask(desk, office, numbers[0])];
         until(|| office.begun.load(Ordering::SeqCst) == 1).await;
         asked.extend(numbers[1..].iter().map(|&number| ask(desk, office, number)));
@@ -248,13 +362,13 @@ mod tests {
         }
     }
 
-    fn waits(desk: &Desk<Double>) -> usize {
+    fn waits<const GATHERING: u64>(desk: &Desk<Double<GATHERING>>) -> usize {
         desk.waiting().queue.len()
     }
 
     #[tokio::test]
     async fn one_is_served_alone_and_what_arrives_meanwhile_together() {
-        let (desk, office) = (Desk::default(), office());
+        let (desk, office) = (Desk::<Double<HASTY>>::default(), office());
         let answers = ask_all(&desk, &office, &[1, 2, ODD_ONE_OUT, 4]).await;
         assert_eq!(answers, [Some(2), Some(4), None, Some(8)]);
         assert_eq!(*office.lots.lock().unwrap(), [1, 3]);
@@ -262,10 +376,58 @@ mod tests {
         assert_eq!(*office.lots.lock().unwrap(), [1, 3, 1]);
     }
 
+    /// A clerk who has served 1 and lets the others wait for company.
+    async fn gathering(
+        desk: &Desk<Double<PATIENT>>,
+        office: &Arc<Office>,
+        others: Range<u32>,
+    ) -> Vec<JoinHandle<Result<Option<u32>>>> {
+        let mut asked = vec![ask(desk, office, 1)];
+        until(|| office.begun.load(Ordering::SeqCst) == 1).await;
+        let count = others.len();
+        asked.extend(others.map(|number| ask(desk, office, number)));
+        until(|| waits(desk) == count).await;
+        office.permits.add_permits(2);
+        until(|| desk.waiting().gathering == 1).await;
+        asked
+    }
+
+    async fn all(asked: Vec<JoinHandle<Result<Option<u32>>>>) {
+        for asked in asked {
+            asked.await.unwrap().unwrap();
+        }
+    }
+
+    /// Has `count` senders known, as if they came a moment ago.
+    fn know(desk: &Desk<Double<PATIENT>>, count: u128) {
+        let mut waiting = desk.waiting();
+        (1..=count).for_each(|sender| waiting.senders.note(Uuid::from_u128(sender)));
+    }
+
+    #[tokio::test]
+    async fn few_that_wait_are_joined_by_others_until_the_lot_is_full() {
+        let (desk, office) = (Desk::default(), office());
+        know(&desk, 1000);
+        let mut asked = gathering(&desk, &office, 2..3).await;
+        asked.extend((1..WORTH_ERRANDS).map(|_| ask(&desk, &office, 3)));
+        all(asked).await;
+        assert_eq!(*office.lots.lock().unwrap(), [1, WORTH_ERRANDS]);
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_senders_that_are_not_there() {
+        let (desk, office) = (Desk::default(), office());
+        know(&desk, 8);
+        let mut asked = gathering(&desk, &office, 2..5).await;
+        asked.push(ask(&desk, &office, 5));
+        all(asked).await;
+        assert_eq!(*office.lots.lock().unwrap(), [1, 4]);
+    }
+
     #[tokio::test]
     async fn what_fails_together_is_left_to_those_who_asked_and_harms_no_later_one() {
         for bad in [POISON, PANIC] {
-            let (desk, office) = (Desk::default(), office());
+            let (desk, office) = (Desk::<Double<HASTY>>::default(), office());
             let answers = ask_all(&desk, &office, &[1, bad, 3]).await;
             assert_eq!(answers, [Some(2), None, None]);
             assert_eq!(desk.ask(&office, Double(4)).await.unwrap(), Some(8));
@@ -274,7 +436,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_desk_turns_away_and_a_lot_has_a_bound() {
-        let (desk, office) = (Desk::default(), office());
+        let (desk, office) = (Desk::<Double<HASTY>>::default(), office());
         let first = ask(&desk, &office, 1);
         until(|| office.begun.load(Ordering::SeqCst) == 1).await;
         let others: Vec<_> = (0..MAX_WAITING).map(|_| ask(&desk, &office, 1)).collect();
@@ -290,7 +452,7 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_done_for_whoever_is_gone() {
-        let (desk, office) = (Desk::default(), office());
+        let (desk, office) = (Desk::<Double<HASTY>>::default(), office());
         let first = ask(&desk, &office, 1);
         until(|| office.begun.load(Ordering::SeqCst) == 1).await;
         let gone = ask(&desk, &office, 2);

@@ -61,6 +61,11 @@ impl Errand for Beat {
     type Means = Store;
     type Answer = Heard;
     const CLERKS: usize = 1;
+    const GATHERING: Duration = Duration::from_millis(20);
+
+    fn sender(&self) -> Uuid {
+        self.worker.0
+    }
 
     fn bytes(&self) -> usize {
         size_of_val(&self.leases[..])
@@ -163,7 +168,7 @@ impl Store {
     }
 
     async fn renew(&self, lease: HeldLease, length: Duration) -> Result<Verdict> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let locked = match lock(&mut tx, lease).await {
             Ok(locked) => locked,
             Err(Error::UnknownAttempt(_)) => return Ok(Verdict::Lost),

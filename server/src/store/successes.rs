@@ -1,6 +1,7 @@
 //! Attempts that end well, several by one statement.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use motif_proto::id::{AttemptId, FencingToken, RunId};
 use uuid::Uuid;
@@ -56,6 +57,11 @@ impl Errand for Success {
     /// The run that ended.
     type Answer = RunId;
     const CLERKS: usize = 1;
+    const GATHERING: Duration = Duration::ZERO;
+
+    fn sender(&self) -> Uuid {
+        self.attempt.0
+    }
 
     fn bytes(&self) -> usize {
         size_of::<Self>()
