@@ -11,7 +11,7 @@
 //! - [`postgres`]: the private database; [`serve`]: start and shutdown; [`telemetry`]: logs
 //! - [`backup`]: saves, restores and checks what is stored; [`reached`]: a database that may be in use
 //! - [`monitoring`]: what Prometheus can read
-//! - [`error`]: what can go wrong
+//! - [`error`]: what can go wrong; `glance`: looks that serve whoever asks next
 //!
 //! Handlers hold no SQL, store functions no policy. Decisions that a newcomer would question are in
 //! `docs/decisions`.
@@ -26,6 +26,7 @@ pub mod console;
 pub mod dispatch;
 pub mod domain;
 pub mod error;
+mod glance;
 pub mod http;
 pub mod monitoring;
 pub mod postgres;

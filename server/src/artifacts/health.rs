@@ -1,20 +1,19 @@
 //! Whether the store takes bytes.
 
+use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::{Artifacts, limited_to};
+use crate::glance::Glance;
 
-/// A look at the store is good for so long.
-const FRESH: Duration = Duration::from_secs(2);
 const LIMIT: Duration = Duration::from_secs(2);
 /// Bytes of a look. One after an upload that found no room has as many as that had, up to the greatest.
 const LOOK_BYTES: u64 = 1024;
@@ -36,7 +35,7 @@ pub enum Health {
 pub(super) struct Watch {
     /// Bytes for which there was no room of late; 0 where there is no such news.
     found_no_room_for: AtomicU64,
-    looked: Mutex<Option<(Instant, Health)>>,
+    looked: Glance<Health>,
 }
 
 impl Artifacts {
@@ -60,14 +59,8 @@ impl Artifacts {
 
     /// Looks whether the store takes bytes, by writing some and deleting them.
     pub async fn health(&self) -> Health {
-        let mut looked = self.watch.looked.lock().await;
-        if let Some((when, health)) = &*looked
-            && when.elapsed() < FRESH
-        {
-            return health.clone();
-        }
-        let health = self.look().await;
-        *looked = Some((Instant::now(), health.clone()));
+        let look = async { Ok::<_, Infallible>(self.look().await) };
+        let Ok(health) = self.watch.looked.or_look(look).await;
         health
     }
 

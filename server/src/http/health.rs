@@ -68,7 +68,7 @@ pub async fn ready(
     }
 }
 
-/// The database and its migrations, by one look at each of answer, schema and room.
+/// The database, which is to answer and to have room, and its migrations.
 async fn of_database(store: &Store) -> Vec<Component> {
     let looks = async { Ok((store.newest_migration().await?, store.has_room().await?)) };
     match tokio::time::timeout(LIMIT, looks).await {

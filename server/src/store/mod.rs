@@ -17,7 +17,7 @@
 //! - [`tokens`], [`projects`]: who may do what; [`audit`]: who did what; [`webhooks`]: who is told
 //! - [`idempotency`]: requests that may come again; [`room`]: whether anything more can be stored
 //!
-//! Transactions begin by [`Store::begin`](Store), never by the pool: see `transaction`.
+//! Transactions begin by `Store::begin`, never by the pool: `transaction` says why.
 //!
 //! Whoever changes a run locks its row first, then reads the attempt: so every change of a run has its place in
 //! one order, and a lease that was judged valid stays valid until the commit.
@@ -64,6 +64,8 @@ pub mod uploads;
 pub mod webhooks;
 pub mod workers;
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde::de::value::{BorrowedStrDeserializer, Error as WordError};
 use sqlx::PgPool;
@@ -71,6 +73,7 @@ use sqlx::PgPool;
 use self::desk::Desk;
 use crate::domain::chunk::Point;
 use crate::error::Error;
+use crate::glance::Glance;
 use crate::signals::{Signal, Signals};
 
 /// What a store function answers.
@@ -83,7 +86,7 @@ pub struct Store {
     signals: Signals,
     open_journals: remembered::OpenJournals,
     desks: Desks,
-    room: room::Room,
+    room: Arc<Glance<bool>>,
 }
 
 /// Where what workers send waits to be stored together.
@@ -103,7 +106,7 @@ impl Store {
             signals,
             open_journals: remembered::OpenJournals::default(),
             desks: Desks::default(),
-            room: room::Room::default(),
+            room: Arc::default(),
         }
     }
 

@@ -1,23 +1,11 @@
 //! Whether the database's disk has room.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use tokio::sync::Mutex;
-
 use super::{Result, Store};
-
-/// A look at the disk is good for so long, whoever asks.
-const FRESH: Duration = Duration::from_secs(2);
 
 /// Writes 1 MB, gone with the transaction, beside what the database keeps: only a file that grows finds a full disk,
 /// as what is stored goes into gaps until there are none.
 const LOOK: &str =
     "create temporary table look_for_room on commit drop as select generate_series(1, 30000) as number";
-
-/// What was seen last; cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Room(Arc<Mutex<Option<(Instant, bool)>>>);
 
 impl Store {
     /// Whether the database's disk has room left. A role that may not make temporary tables cannot tell, and takes it
@@ -26,23 +14,19 @@ impl Store {
     /// # Errors
     /// [`Error::Storage`](crate::error::Error::Storage) if the database does not answer.
     pub async fn has_room(&self) -> Result<bool> {
-        let mut seen = self.room.0.lock().await;
-        if let Some((when, has_room)) = *seen
-            && when.elapsed() < FRESH
-        {
-            return Ok(has_room);
-        }
-        let has_room = match sqlx::query(LOOK).execute(&self.pool).await {
-            Ok(_) => true,
+        self.room.or_look(self.look_for_room()).await
+    }
+
+    async fn look_for_room(&self) -> Result<bool> {
+        match sqlx::query(LOOK).execute(&self.pool).await {
+            Ok(_) => Ok(true),
             Err(error) if is_full(&error) => {
                 tracing::error!(%error, "the database's disk is full");
-                false
+                Ok(false)
             }
-            Err(error) if may_not(&error) => true,
-            Err(error) => return Err(error.into()),
-        };
-        *seen = Some((Instant::now(), has_room));
-        Ok(has_room)
+            Err(error) if may_not(&error) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
