@@ -7,7 +7,8 @@ use motif_proto::id::RunId;
 use motif_proto::metrics::series::VALIDATION_TOTAL;
 use motif_proto::metrics::{MetricsAccepted, MetricsBatch, SeriesPoints};
 use motif_proto::worker::HeldLease;
-use sqlx::{FromRow, PgConnection};
+use sqlx::postgres::PgArguments;
+use sqlx::{FromRow, PgConnection, Postgres};
 
 use super::appends::Append;
 use super::events::Range;
@@ -22,6 +23,8 @@ use crate::signals::Signal;
 const MAX_BATCHES: i32 = 512;
 /// Bytes in a journal before it is settled.
 const MAX_BYTES: i64 = 256 * 1024;
+
+type Statement<'q> = sqlx::query::Query<'q, Postgres, PgArguments>;
 
 /// Appends a batch to the run's journal. The run's row must be locked.
 ///
@@ -296,7 +299,7 @@ async fn append(
     let data = journal.take(given)?;
     let is_noted = journal.is_due || is_evaluation(given);
     let (newest, ranges) = (newest(given), ranges(given));
-    sqlx::query(APPEND)
+    let append = sqlx::query(APPEND)
         .bind(run.0)
         .bind(&journal.names)
         .bind(&journal.last_steps)
@@ -305,14 +308,8 @@ async fn append(
         .bind(data)
         .bind(batch.attempt.0)
         .bind(signed(batch.sequence + 1))
-        .bind(lease.as_secs_f64())
-        .bind(step_of(newest.loss))
-        .bind(value_of(newest.loss))
-        .bind(step_of(newest.validation))
-        .bind(value_of(newest.validation))
-        .bind(step_of(newest.best))
-        .bind(value_of(newest.best))
-        .bind(newest.batches_per_second)
+        .bind(lease.as_secs_f64());
+    bind_newest(append, &newest)
         .bind(events::of_metrics(ranges))
         .bind(&journal.newest)
         .bind(&journal.least)
@@ -327,6 +324,19 @@ async fn append(
         journal.write_notes(connection, run).await?;
     }
     Ok(Some(journal))
+}
+
+/// Binds what a run's row says of its curves: step and value of the newest loss, of the newest evaluation and of the
+/// best, and the speed.
+pub(super) fn bind_newest<'q>(statement: Statement<'q>, newest: &metrics::Newest) -> Statement<'q> {
+    statement
+        .bind(step_of(newest.loss))
+        .bind(value_of(newest.loss))
+        .bind(step_of(newest.validation))
+        .bind(value_of(newest.validation))
+        .bind(step_of(newest.best))
+        .bind(value_of(newest.best))
+        .bind(newest.batches_per_second)
 }
 
 /// The journals of runs, for reading.

@@ -4,8 +4,9 @@ use motif_proto::id::RunId;
 use motif_proto::metrics::series;
 use sqlx::{FromRow, PgConnection};
 
+use super::journal::bind_newest;
 use super::settle::{self, Chunks};
-use super::{Result, events, signed, step_of, unsigned, value_of};
+use super::{Result, events, signed, unsigned};
 use crate::domain::chunk::{self, Point};
 use crate::domain::metrics::Newest;
 
@@ -81,22 +82,14 @@ async fn note_rewound(connection: &mut PgConnection, run: RunId) -> Result<()> {
         series::LOSS_TOTAL => losses.clone(),
         _ => validations.clone(),
     });
-    sqlx::query(
+    let update = sqlx::query(
         "update runs set batches_done = coalesce($2 + 1, first_batch), last_loss_step = $2, last_loss = $3,
              last_validation_step = $4, last_validation = $5,
              best_validation_step = $6, best_validation = $7, batches_per_second = $8
          where id = $1",
     )
-    .bind(run.0)
-    .bind(step_of(newest.loss))
-    .bind(value_of(newest.loss))
-    .bind(step_of(newest.validation))
-    .bind(value_of(newest.validation))
-    .bind(step_of(newest.best))
-    .bind(value_of(newest.best))
-    .bind(newest.batches_per_second)
-    .execute(connection)
-    .await?;
+    .bind(run.0);
+    bind_newest(update, &newest).execute(connection).await?;
     Ok(())
 }
 
