@@ -189,6 +189,15 @@ impl App {
         self.answer(Request::get(path).body(Body::empty()).unwrap()).await
     }
 
+    /// The coordinator says that this has no room, and nothing else is amiss.
+    pub async fn assert_full(&self, pointer: &str) {
+        let answer = self.get("/readyz").await;
+        let readiness = answer.problem(StatusCode::SERVICE_UNAVAILABLE, "not_ready");
+        assert_eq!(readiness.errors.len(), 1);
+        assert_eq!(readiness.errors[0].pointer, pointer);
+        assert_eq!(readiness.errors[0].given, Some("full".into()));
+    }
+
     pub async fn post(&self, path: &str, body: &impl Serialize) -> Answer {
         let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
         self.answer(request.body(serde_json::to_vec(body).unwrap().into()).unwrap())

@@ -177,13 +177,7 @@ async fn a_full_disk_of_the_database_is_named_and_what_found_no_room_is_stored_w
     let answer = app.metrics(&claim, 1, &[("loss/total", points.as_slice())]).await;
     answer.problem(StatusCode::INSUFFICIENT_STORAGE, "storage_full");
     assert!(answer.headers.contains_key(header::RETRY_AFTER));
-    let readiness = app
-        .get("/readyz")
-        .await
-        .problem(StatusCode::SERVICE_UNAVAILABLE, "not_ready");
-    assert_eq!(readiness.errors.len(), 1);
-    assert_eq!(readiness.errors[0].pointer, "/database");
-    assert_eq!(readiness.errors[0].given, Some("full".into()));
+    app.assert_full("/database").await;
     assert_eq!(app.points(claim.run, "loss/total").await, [(1, 0.5)]);
 
     let make_room = "drop event trigger full_disk; drop trigger full_disk on journal_batches";

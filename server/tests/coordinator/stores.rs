@@ -131,13 +131,7 @@ async fn a_full_store_refuses_uploads_names_nothing_and_recovers_by_itself() {
     );
     // Training goes on meanwhile.
     app.store_metrics(&claim, 0, &[("loss/total", &[(1, 0.5)])]).await;
-    let problem = app
-        .get("/readyz")
-        .await
-        .problem(StatusCode::SERVICE_UNAVAILABLE, "not_ready");
-    assert_eq!(problem.errors.len(), 1);
-    assert_eq!(problem.errors[0].pointer, "/artifacts");
-    assert_eq!(problem.errors[0].given, Some("full".into()));
+    app.assert_full("/artifacts").await;
     assert_eq!(app.get("/healthz").await.status, StatusCode::NO_CONTENT);
 
     store.room.store(1 << 30, Ordering::SeqCst);
