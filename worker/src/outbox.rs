@@ -450,9 +450,7 @@ impl Outbox {
         let number = contents.number();
         let file = self.folder.join(format!("{number:08}-metrics.json"));
         write(&file, &bytes)?;
-        contents.gathered.clear();
-        contents.gathered_points = 0;
-        contents.gathering_since = None;
+        contents.forget_gathered();
         contents.next_sequence += 1;
         let sequence = batch.sequence;
         contents.put(number, bytes.len() as u64, Content::Metrics { sequence, file });

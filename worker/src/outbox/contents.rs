@@ -8,6 +8,7 @@ use motif_proto::run::CheckpointKind;
 
 use super::letter::{Content, Letter};
 
+/// What gathers, and what waits in its order.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     pub(super) gathered: BTreeMap<String, (Vec<u64>, Vec<Measured>)>,
@@ -82,6 +83,11 @@ impl Contents {
             letter.content.remove();
         }
         self.bytes = 0;
+        self.forget_gathered();
+    }
+
+    /// What gathered is in a batch, or not wanted any more.
+    pub(super) fn forget_gathered(&mut self) {
         self.gathered.clear();
         self.gathered_points = 0;
         self.gathering_since = None;
